@@ -1,0 +1,7 @@
+"""`python -m surgrl` is `surgrl`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,59 @@
+"""The `surgrl` command: picks a subcommand, imports no more than that needs, and tells errors in one line."""
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .policy.errors import UserError
+
+# name -> (module, what it does). A module has add_arguments(parser) and run(args).
+COMMANDS = {
+    "train": ("train", "train an agent as a YAML config says, or go on with an interrupted run"),
+    "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
+    "export": ("export", "write a run's policy as a bundle that runs without torch"),
+    "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
+    "replay": ("replay", "run a bundle over a recorded video (no torch needed)"),
+    "serve": ("serve", "the simulated robot and the policy as ROS 2 nodes, from one command"),
+    "list": ("listing", "tasks, agents, objectives, configs and bundles that are here"),
+    "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `surgrl ARGV`; the exit code: 0 done, 1 refused, 2 usage, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="surgrl", description="Image-based policies for surgical robots: simulate, learn, export, serve.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (_, text) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen:
+            try:
+                module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
+            except ModuleNotFoundError as error:
+                return _refuse(f"`surgrl {name}` needs the package {error.name!r}, which is not installed; "
+                               "see the extras in README.md, e.g. pip install 'surgrl[all]'")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args) or 0)
+    except UserError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("\nsurgrl: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(f"{error.strerror}{where}; what was there before is left as it was: "
+                       "make room or choose another folder")
+
+
+def _refuse(text: str) -> int:
+    print(f"surgrl: error: {' '.join(text.split())}", file=sys.stderr)
+    return 1

@@ -1,0 +1,99 @@
+"""A policy as a folder: policy.onnx, manifest.yaml, golden.npz. All that crosses from training to robot."""
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from .errors import UserError
+from .spec import ActionSpec, Array, ImageSpec, ProprioSpec
+
+FORMAT = 1
+FILES = ("policy.onnx", "golden.npz")
+
+
+@dataclass(frozen=True)
+class PolicyBundle:
+    """What a robot must know of a policy. `load` proves that no byte differs from what was exported."""
+
+    folder: Path
+    task: str                   # Gymnasium id that the policy was made for
+    image: ImageSpec
+    proprio: ProprioSpec
+    action: ActionSpec
+    origin: dict[str, Any]      # agent, config, seed, steps, commit, scores: how this policy came to be
+
+    @property
+    def onnx(self) -> Path:
+        """The network: `images` (B, 3*stack, h, w) uint8 [, `proprio` (B, P) float32] -> (B, A) in [-1, 1]."""
+        return self.folder / "policy.onnx"
+
+    def golden(self) -> dict[str, Array]:
+        """Frames (n, H, W, 3) uint8 fed in order, proprio (n, P), and the actions (n, A) they must give."""
+        with np.load(self.folder / "golden.npz", allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("frames", "proprio", "actions")}
+
+    def write(self, frames: Array, proprio: Array, actions: Array) -> None:
+        """Write golden.npz and the manifest beside the policy.onnx that is already in `folder`."""
+        np.savez_compressed(self.folder / "golden.npz", frames=frames, proprio=proprio, actions=actions)
+        manifest: dict[str, Any] = {
+            "format": FORMAT, "task": self.task, "image": asdict(self.image), "proprio": asdict(self.proprio),
+            "action": asdict(self.action), "origin": self.origin,
+            "sha256": {name: _file_hash(self.folder / name) for name in FILES}}
+        manifest = json.loads(json.dumps(manifest))     # tuples to lists: plain YAML, same hash when read back
+        manifest["sha256"]["manifest"] = _manifest_hash(manifest)
+        (self.folder / "manifest.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False, width=110))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "PolicyBundle":
+        """Read and verify a bundle. UserError names the file that is missing, changed or of another format."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such bundle; make one with `surgrl export RUN {folder}`")
+        for name in ("manifest.yaml", *FILES):
+            if not (folder / name).is_file():
+                raise UserError(f"{folder}: {name} is missing; a bundle holds manifest.yaml, {', '.join(FILES)}: "
+                                "copy or export it anew")
+        manifest = _read_manifest(folder / "manifest.yaml")
+        for name in FILES:
+            if _file_hash(folder / name) != manifest["sha256"].get(name):
+                raise UserError(f"{folder}: {name} is not the file that the manifest describes "
+                                "(sha256 differs); it was changed or damaged: copy or export the bundle anew")
+        return cls(folder, manifest["task"], ImageSpec(**_tuples(manifest["image"])),
+                   ProprioSpec(**_tuples(manifest["proprio"])), ActionSpec(**_tuples(manifest["action"])),
+                   manifest["origin"])
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML; copy or export the bundle anew") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise UserError(f"{path}: bundle format {found!r}, this surgrl reads {FORMAT}; "
+                        "export it anew with this version")
+    hashes = manifest.get("sha256")
+    if not isinstance(hashes, dict) or hashes.get("manifest") != _manifest_hash(manifest):
+        raise UserError(f"{path}: the manifest is not the one that was exported (sha256 differs); "
+                        "it was changed or damaged: copy or export the bundle anew")
+    return manifest
+
+
+def _file_hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _manifest_hash(manifest: dict[str, Any]) -> str:
+    """Hash of all that the manifest says, but for this hash itself."""
+    hashes = {name: value for name, value in manifest["sha256"].items() if name != "manifest"}
+    text = json.dumps({**manifest, "sha256": hashes}, sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
