@@ -1,0 +1,192 @@
+"""The junction of a scene and a task: a Gymnasium environment of image-based surgery."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from .camera import Camera
+from .geometry import Array, quaternion_of, rotation_of
+from .kinematics import JAW_HIGH, JAW_LOW
+from .scene import Picture, Scene
+from .task import Channel, Outcome, Task
+
+PROPRIO = ("x", "y", "z", "qx", "qy", "qz", "qw", "jaw")    # tip pose in the camera frame (m, unit), jaw (rad)
+OBSERVATIONS = ("image", "state")
+
+
+class SurgicalEnv(gymnasium.Env):
+    """Seen: an endoscope image and what the arm can tell of itself. Done: velocities of the tip.
+
+    Observation `image` (default), a dict:
+        image    (H, W, 3) uint8 RGB
+        proprio  (8,) float32: tip position (m) and quaternion x y z w in the camera's optical frame, jaw (rad)
+    Observation `state` for RL without images, a dict: proprio, and
+        state    (S,) float32: what the images show, as the task's `state` tells it
+    Action: (A,) float32 in [-1, 1], scaled to each channel's low..high; see `channels`.
+    Reward: the sum of the named terms in info["reward_terms"].
+    Start: as the task's `reset` says, drawn from the seed. End: `terminated` on success or failure only; a time
+    limit (a wrapper) truncates.
+    info: reward_terms, success, failure, the task's measures, and with images mask (H, W) uint8, 1 = instrument.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
+
+    def __init__(self, scene: Scene, task: Task, *, image_size: tuple[int, int] = (84, 84),
+                 observation: str = "image", render_mode: str | None = None,
+                 render_size: tuple[int, int] = (480, 640)):
+        """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes."""
+        if observation not in OBSERVATIONS:
+            raise ValueError(f"observation {observation!r} is unknown; allowed: {', '.join(OBSERVATIONS)}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode {render_mode!r} is unknown; allowed: None, rgb_array")
+        self.scene, self.task, self.render_mode = scene, task, render_mode
+        self.image_size = _checked_size("image_size", image_size)
+        self.render_size = _checked_size("render_size", render_size)
+        self._with_image = observation == "image"
+        self._rotation_to_camera = scene.camera.rotation.T
+        self._eye = np.array(scene.camera.eye)
+        low, high = self.workspace
+        spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(
+            np.float32([*(low - 0.01), -1, -1, -1, -1, JAW_LOW]), np.float32([*(high + 0.01), 1, 1, 1, 1, JAW_HIGH]))}
+        if self._with_image:
+            spaces["image"] = gymnasium.spaces.Box(0, 255, (*self.image_size, 3), np.uint8)
+        else:
+            self.task.reset(scene, np.random.default_rng(0))
+            shape = np.shape(task.state(scene))
+            spaces["state"] = gymnasium.spaces.Box(-1.0, 1.0, shape, np.float32)
+        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (len(task.channels),), np.float32)
+        self._picture: Picture | None = None
+
+    @property
+    def dt(self) -> float:
+        """Seconds in one step."""
+        return self.scene.dt
+
+    @property
+    def camera(self) -> Camera:
+        """The endoscope: frame name, field of view, intrinsics."""
+        return self.scene.camera
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Name, unit, low and high of each action entry."""
+        return self.task.channels
+
+    @property
+    def proprio_names(self) -> tuple[str, ...]:
+        """What the entries of the observation's proprio are."""
+        return PROPRIO
+
+    @property
+    def workspace(self) -> tuple[Array, Array]:
+        """Corners (3,), (3,) m of the smallest box in the camera's optical frame that holds the scene's workspace."""
+        low, high = self.scene.workspace
+        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        seen = (corners - self._eye) @ self._rotation_to_camera.T
+        return seen.min(axis=0), seen.max(axis=0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Begin an episode; the same seed gives the same episode."""
+        super().reset(seed=seed)
+        self.scene.reset(self.np_random)
+        self.task.reset(self.scene, self.np_random)
+        self._picture = None
+        return self._observe(), self._info({})
+
+    def step(self, action: Array) -> tuple[dict, float, bool, bool, dict]:
+        """One control step of dt seconds. ValueError for an action that is not (A,) finite numbers in [-1, 1]."""
+        action = np.asarray(action, dtype=float)
+        if action.shape != self.action_space.shape:
+            raise ValueError(f"action has shape {action.shape}; it must be {self.action_space.shape}, "
+                             f"one number in [-1, 1] for each of {', '.join(c.name for c in self.channels)}")
+        if not (np.abs(action) <= 1 + 1e-6).all():      # NaN fails too
+            raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
+        self.task.act(self.scene, action)
+        return self._advance()
+
+    def servo(self, position: Array, quaternion: Array | None = None,
+              jaw: float | None = None) -> tuple[dict, float, bool, bool, dict]:
+        """One control step towards an absolute pose in the camera's optical frame: CRTK's servo_cp.
+
+        position (3,) m, quaternion (4,) x y z w (None: keep), jaw rad (None: keep). The tip moves no faster than the
+        channels allow and turns no faster than 1 rad/s. Returns what `step` returns.
+        """
+        values = np.concatenate([position, [] if quaternion is None else quaternion, [] if jaw is None else [jaw]])
+        if np.shape(position) != (3,) or not np.isfinite(values).all():
+            raise ValueError(f"servo to position {position}, quaternion {quaternion}, jaw {jaw}: all must be finite")
+        tip = self._tip_in_camera()
+        velocity = (np.asarray(position) - tip[:3, 3]) / self.dt
+        low, high = np.array([c.low for c in self.channels[:3]]), np.array([c.high for c in self.channels[:3]])
+        excess = max(1.0, float(np.max(velocity / np.where(velocity < 0, low, high))))
+        twist = np.zeros(6)
+        twist[:3] = velocity / excess       # slower, but straight
+        if quaternion is not None:
+            twist[3:] = _towards(rotation_of(quaternion) @ tip[:3, :3].T) / self.dt
+            twist[3:] /= max(1.0, float(np.linalg.norm(twist[3:])))
+        self.scene.command("PSM1", twist, self.scene.jaw("PSM1") if jaw is None else jaw)
+        return self._advance()
+
+    def expert(self) -> Array:
+        """What the scripted demonstrator would do now: (A,) float32 in [-1, 1]."""
+        return self.task.expert(self.scene)
+
+    def render(self) -> Array | None:
+        """The endoscope's picture at render_size: (H, W, 3) uint8 RGB."""
+        if self.render_mode is None:
+            return None
+        return self.scene.picture(*self.render_size).image
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.scene.close()
+
+    def _advance(self) -> tuple[dict, float, bool, bool, dict]:
+        self.scene.step()
+        self._picture = None
+        terms = {name: float(value) for name, value in self.task.reward(self.scene).items()}
+        info = self._info(terms)
+        return self._observe(), sum(terms.values()), info["success"] or info["failure"], False, info
+
+    def _observe(self) -> dict[str, Array]:
+        tip = self._tip_in_camera()
+        proprio = np.float32([*tip[:3, 3], *quaternion_of(tip[:3, :3]), self.scene.jaw("PSM1")])
+        if self._with_image:
+            return {"proprio": proprio, "image": self._seen().image}
+        return {"proprio": proprio, "state": np.float32(self.task.state(self.scene))}
+
+    def _info(self, terms: dict[str, float]) -> dict[str, Any]:
+        outcome = self.task.outcome(self.scene)
+        info = {"reward_terms": terms, "success": outcome is Outcome.SUCCESS, "failure": outcome is Outcome.FAILURE,
+                **self.task.measures(self.scene)}
+        if self._with_image:
+            info["mask"] = self._seen().mask
+        return info
+
+    def _seen(self) -> Picture:
+        """The picture of the current state, drawn once."""
+        if self._picture is None:
+            self._picture = self.scene.picture(*self.image_size)
+        return self._picture
+
+    def _tip_in_camera(self) -> Array:
+        tip = self.scene.pose("PSM1")
+        seen = np.eye(4)
+        seen[:3, :3] = self._rotation_to_camera @ tip[:3, :3]
+        seen[:3, 3] = self._rotation_to_camera @ (tip[:3, 3] - self._eye)
+        return seen
+
+
+def _towards(rotation: Array) -> Array:
+    """Rotation (3, 3) -> rotation vector (3,) rad, of at most pi."""
+    x, y, z, w = quaternion_of(rotation)
+    sine = float(np.linalg.norm([x, y, z]))
+    return np.zeros(3) if sine < 1e-12 else 2 * np.arctan2(sine, w) / sine * np.array([x, y, z])
+
+
+def _checked_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    size = tuple(size)
+    if not (len(size) == 2 and all(isinstance(n, (int, np.integer)) and 16 <= n <= 2160 for n in size)):
+        raise ValueError(f"{name} is {size}; it must be (height, width), whole numbers from 16 to 2160 px")
+    return size

@@ -1,0 +1,13 @@
+"""Builds each registered environment: a task, in its scene. Imported by Gymnasium when an id is made."""
+
+from typing import Any
+
+from .env import SurgicalEnv
+from .scenes.bullet import BulletScene
+from .tasks.reach import TOLERANCE, Reach
+
+
+def reach(tolerance: float = TOLERANCE, **options: Any) -> SurgicalEnv:
+    """surgrl/Reach-v0. tolerance in m; options: those of SurgicalEnv."""
+    task = Reach(tolerance)
+    return SurgicalEnv(BulletScene(), task, **options)

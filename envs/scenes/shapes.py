@@ -1,0 +1,71 @@
+"""Triangle meshes of the scene's own bodies: turned parts, a jaw, a bed of tissue. Metres; no foreign meshes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..geometry import Array
+
+
+class Mesh(NamedTuple):
+    """Triangles with one normal and one texture coordinate for each vertex."""
+
+    vertices: Array     # (V, 3) m
+    normals: Array      # (V, 3) unit
+    uvs: Array          # (V, 2) in [0, 1]
+    indices: Array      # (3 F,) int, counter-clockwise seen from outside
+
+
+def turned(profile: list[tuple[float, float]], sides: int = 16) -> Mesh:
+    """Body of revolution about z. profile: (radius, z) in m from one end to the other; edges stay sharp."""
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+    ring = np.stack([np.cos(angle), np.sin(angle)], -1)                                     # (S + 1, 2)
+    vertices, normals, indices = [], [], []
+    for (r0, z0), (r1, z1) in zip(profile, profile[1:], strict=False):
+        slope = np.array([z1 - z0, r0 - r1]) / np.hypot(z1 - z0, r1 - r0)                   # outward, (radial, z)
+        start = len(vertices) * 2 * (sides + 1)
+        vertices.append(np.concatenate([np.column_stack([ring * r, np.full(sides + 1, z)])
+                                        for r, z in ((r0, z0), (r1, z1))]))
+        normals.append(np.tile(np.column_stack([ring * slope[0], np.full(sides + 1, slope[1])]), (2, 1)))
+        low = start + np.arange(sides)
+        high = low + sides + 1
+        indices.append(np.stack([low, low + 1, high, low + 1, high + 1, high], -1).ravel())
+    vertices_all = np.concatenate(vertices)
+    return Mesh(vertices_all, np.concatenate(normals), np.zeros((len(vertices_all), 2)), np.concatenate(indices))
+
+
+def prism(sections: list[tuple[float, float, float, float]]) -> Mesh:
+    """Four-sided body along z. sections: (z, x low, x high, half thickness in y) in m; flat shaded, ends closed."""
+    corners = [np.array([[x0, -y, z], [x1, -y, z], [x1, y, z], [x0, y, z]]) for z, x0, x1, y in sections]
+    quads = [(a[i], a[(i + 1) % 4], b[(i + 1) % 4], b[i])
+             for a, b in zip(corners, corners[1:], strict=False) for i in range(4)]
+    quads += [tuple(corners[0][::-1]), tuple(corners[-1])]
+    vertices, normals, indices = [], [], []
+    for quad in quads:
+        a, b, c, d = quad
+        normal = np.cross(c - a, d - b)
+        length = np.linalg.norm(normal)
+        if length < 1e-15:
+            continue
+        indices.append(len(vertices) + np.array([0, 1, 2, 0, 2, 3]))
+        vertices.extend(quad)
+        normals.extend([normal / length] * 4)
+    return Mesh(np.array(vertices), np.array(normals), np.zeros((len(vertices), 2)), np.concatenate(indices))
+
+
+def relief(height: Callable[[Array, Array], Array], half_width: float, cells: int) -> Mesh:
+    """Surface z = height(x, y) over a square of 2 x half_width m, smooth shaded."""
+    line = np.linspace(-half_width, half_width, cells + 1)
+    x, y = np.meshgrid(line, line, indexing="ij")
+    z = height(x, y)
+    step = 1e-5
+    dx = (height(x + step, y) - height(x - step, y)) / (2 * step)
+    dy = (height(x, y + step) - height(x, y - step)) / (2 * step)
+    normals = np.stack([-dx, -dy, np.ones_like(z)], -1).reshape(-1, 3)
+    uvs = (np.stack([x, y], -1).reshape(-1, 2) / half_width + 1) / 2
+    corner = (np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)).ravel()
+    right, up = corner + cells + 1, corner + 1
+    indices = np.stack([corner, right, right + 1, corner, right + 1, up], -1).ravel()
+    return Mesh(np.stack([x, y, z], -1).reshape(-1, 3), normals / np.linalg.norm(normals, axis=1, keepdims=True),
+                uvs, indices)

@@ -1,0 +1,53 @@
+"""What is wanted of a scene: actions, rewards, ends, and a scripted expert. It knows no engine."""
+
+from enum import Enum
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from .geometry import Array
+from .scene import Scene
+
+
+class Outcome(Enum):
+    """How an episode stands. A time limit is no outcome of the task: it truncates."""
+
+    RUNNING = 0
+    SUCCESS = 1
+    FAILURE = 2
+
+
+class Channel(NamedTuple):
+    """One entry of the action: what -1 and +1 stand for."""
+
+    name: str       # "v_x", "v_y", "v_z": tip velocity in the camera frame; "jaw"
+    unit: str
+    low: float
+    high: float
+
+
+class Task(Protocol):
+    """What is wanted."""
+
+    channels: ClassVar[tuple[Channel, ...]]
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """Set up a new episode in the scene."""
+
+    def act(self, scene: Scene, action: Array) -> None:
+        """Command the scene's arms. action: (A,) in [-1, 1]."""
+
+    def reward(self, scene: Scene) -> dict[str, float]:
+        """Named terms; their sum is the reward of the step."""
+
+    def outcome(self, scene: Scene) -> Outcome:
+        """Whether the episode goes on."""
+
+    def measures(self, scene: Scene) -> dict[str, float]:
+        """What a user wants to see of the state, in SI units, e.g. the distance to the target."""
+
+    def state(self, scene: Scene) -> Array:
+        """Privileged state (S,), for RL without images: what the images show."""
+
+    def expert(self, scene: Scene) -> Array:
+        """Scripted demonstrator: (A,) in [-1, 1]."""

@@ -1,0 +1,42 @@
+"""Surfaces painted by number: moist tissue with vessels, drawn from a seed."""
+
+import cv2
+import numpy as np
+
+from .geometry import Array
+
+
+def cloud(rng: np.random.Generator, size: int, octaves: tuple[int, ...]) -> Array:
+    """Smooth noise of several grains: (size, size) float32 with mean 0 and standard deviation 1."""
+    total = np.zeros((size, size), np.float32)
+    for octave in octaves:
+        grains = rng.standard_normal((octave, octave)).astype(np.float32)
+        total += cv2.resize(grains, (size, size), interpolation=cv2.INTER_CUBIC) / np.sqrt(octave)
+    return (total - total.mean()) / total.std()
+
+
+def tissue(rng: np.random.Generator, size: int = 512) -> Array:
+    """Mucosa: (size, size, 3) uint8 RGB, mottled pink with branching vessels."""
+    shade, blush, fine = cloud(rng, size, (4, 8, 16)), cloud(rng, size, (6, 12)), cloud(rng, size, (64, 128))
+    base = np.array([205.0, 118.0, 104.0], np.float32)
+    image = base + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7] + fine[..., None] * [4, 4, 4]
+    vessels = np.zeros((size, size), np.float32)
+    for _ in range(16):
+        _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 130.0, size=size)
+    vessels = cv2.GaussianBlur(vessels, (0, 0), size / 900)[..., None]
+    image = image * (1 - vessels) + np.array([150.0, 42.0, 48.0], np.float32) * vessels
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _vessel(canvas: Array, rng: np.random.Generator, start: Array, heading: float, width: float, size: int) -> None:
+    """Draw one vessel as a wandering line that thins and branches, onto canvas (size, size) in 0..1."""
+    point, step = np.array(start), size / 100
+    while width > size / 1000 and (point > -step).all() and (point < size + step).all():
+        heading += rng.normal(0, 0.22)
+        after = point + step * np.array([np.cos(heading), np.sin(heading)])
+        ends = [tuple(int(round(v * 16)) for v in p) for p in (point, after)]
+        cv2.line(canvas, ends[0], ends[1], float(min(0.75, 0.35 + width * 80 / size)), max(1, round(width)),
+                 cv2.LINE_AA, 4)
+        if rng.random() < 0.12:
+            _vessel(canvas, rng, after, heading + rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), width * 0.6, size)
+        point, width = after, width * 0.975
