@@ -66,7 +66,7 @@ class EndoscopeShader:
         shine = smooth * smooth / ((slope_x * slope_x + slope_y * slope_y + along * along) * self._ray ** 2)
         for _ in range(4):                                                      # cos^2 to the 16th power
             shine *= shine
-        shine[np.abs(depth - smooth) > 0.02 * depth] = 0        # blurred across an edge: no surface slopes so
+        shine[np.abs(depth - smooth) > 0.005 * depth] = 0        # blurred across an edge: no surface slopes so
         shine[:3], shine[-3:], shine[:, :3], shine[:, -3:] = shine[3], shine[-4], shine[:, 3:4], shine[:, -4:-3]
         linear = cv2.LUT(lit, self._linear) * light[..., None]
         linear += (self._gloss * light * shine)[..., None]

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from .. import textures
 from ..arm import PSM
@@ -49,7 +48,7 @@ class BulletScene:
         self._arms = {"PSM1": PSM(base, HOME)}
         self._commands = {name: (np.zeros(6), arm.jaw) for name, arm in self._arms.items()}
         self._camera_rotation = camera.rotation
-        self._client = BulletClient(pybullet.DIRECT)
+        self._client = pybullet.connect(pybullet.DIRECT)
         self._shaders: dict[tuple[int, int], EndoscopeShader] = {}
         self._build()
 
@@ -110,21 +109,22 @@ class BulletScene:
 
     def raster(self, height: int, width: int) -> tuple:
         """TinyRenderer's own picture, unshaded: (width, height, RGBA, depth buffer, body ids)."""
-        return self._client.getCameraImage(
+        return pybullet.getCameraImage(
             width, height, self.camera.view_matrix(SCALE), self.camera.projection_matrix(height, width, SCALE),
             renderer=pybullet.ER_TINY_RENDERER, shadow=0, lightDirection=list(-self._camera_rotation[:, 2]),
-            lightAmbientCoeff=0.25, lightDiffuseCoeff=0.75, lightSpecularCoeff=0.0)
+            lightAmbientCoeff=0.25, lightDiffuseCoeff=0.75, lightSpecularCoeff=0.0,
+            physicsClientId=self._client)
 
     def close(self) -> None:
         """Disconnect from Bullet; a second call does nothing."""
-        if self._client._client >= 0:
-            self._client.disconnect()
-            self._client._client = -1
+        if self._client >= 0:
+            pybullet.disconnect(self._client)
+            self._client = -1
 
     def _build(self) -> None:
         bed = self._body(shapes.relief(tissue_height, BED, 38), (1, 1, 1, 1))
         texture = self._texture(textures.tissue(np.random.default_rng(7), size=1024))
-        self._client.changeVisualShape(bed, -1, textureUniqueId=texture)
+        pybullet.changeVisualShape(bed, -1, textureUniqueId=texture, physicsClientId=self._client)
         radius = 0.0035
         arc = np.linspace(-np.pi / 2, np.pi / 2, 9)
         ball = [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in arc]
@@ -139,7 +139,7 @@ class BulletScene:
         parts = [(shapes.turned(shaft), DARK), (shapes.turned(collar), METAL), (shapes.prism(clevis), METAL),
                  (shapes.prism(jaw), METAL), (shapes.prism(mirrored), METAL)]
         self._parts = [self._body(mesh, colour) for mesh, colour in parts]
-        self._is_instrument = np.zeros(self._client.getNumBodies() + 1, np.uint8)
+        self._is_instrument = np.zeros(pybullet.getNumBodies(physicsClientId=self._client) + 1, np.uint8)
         self._is_instrument[self._parts] = 1
 
     def _draw(self) -> None:
@@ -156,21 +156,22 @@ class BulletScene:
         hinge[:3, 3] = yaw[:3, 3]
         half = max(arm.jaw, 0.0) / 2
         poses = [shaft, shaft, clevis, hinge @ _about_x(half), hinge @ _about_x(-half)]
-        for body, pose in zip(self._parts, poses, strict=True):
-            self._client.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]))
-        self._client.resetBasePositionAndOrientation(self._target_body, self._target * SCALE, (0, 0, 0, 1))
+        for body, pose in zip([*self._parts, self._target_body], [*poses, self.pose("target")], strict=True):
+            pybullet.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]),
+                                                     physicsClientId=self._client)
 
     def _body(self, mesh: shapes.Mesh, colour: tuple[float, float, float, float]) -> int:
-        shape = self._client.createVisualShape(
+        shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH, vertices=(mesh.vertices * SCALE).tolist(), normals=mesh.normals.tolist(),
-            uvs=mesh.uvs.tolist(), indices=mesh.indices.tolist(), rgbaColor=colour)
-        return self._client.createMultiBody(0, -1, shape)
+            uvs=mesh.uvs.tolist(), indices=mesh.indices.tolist(), rgbaColor=colour,
+            physicsClientId=self._client)
+        return pybullet.createMultiBody(0, -1, shape, physicsClientId=self._client)
 
     def _texture(self, image: Array) -> int:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "texture.png"
             cv2.imwrite(str(path), image[:, :, ::-1])
-            return self._client.loadTexture(str(path))
+            return pybullet.loadTexture(str(path), physicsClientId=self._client)
 
 
 def _about_x(angle: float) -> Array:

@@ -1,0 +1,104 @@
+"""Names to agents and objectives, with their options checked. A new method is one file and one line here."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from .agent import Agent
+from .encoder import Encoder
+
+AGENTS = {"drqv2": "agents.drqv2:DrQv2"}
+OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
+
+
+def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Mapping[str, Any]] = (),
+               image_shape: tuple[int, int, int], action_dim: int, proprio_dim: int = 0,
+               encoder: Mapping[str, Any] | None = None, seed: int = 0,
+               device: str | torch.device = "cpu") -> Agent:
+    """An agent for images (C, h, w). The same arguments give the same weights, bit for bit.
+
+    objectives: each a mapping of name, weight (default 1) and the objective's own options.
+    encoder: options of Encoder. ValueError names an unknown name or option, or a value of the wrong type.
+    """
+    build = _resolve(AGENTS, "agent", name)
+    channels, height, width = image_shape
+    device = torch.device(device)
+    with _seeded(seed):
+        eyes = Encoder(channels, (height, width), **check_options("encoder", Encoder, encoder or {}))
+    chosen = []
+    for place, entry in enumerate(objectives):
+        entry = dict(entry)
+        which = entry.pop("name", None)
+        weight = _coerce(f"objective {which}", "weight", entry.pop("weight", 1.0), float)
+        if which in [other.get("name") for other in objectives[:place]]:
+            raise ValueError(f"objective {which!r} is listed twice; give it one entry and one weight")
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"weight of objective {which!r} is {weight}; it must be finite and >= 0")
+        objective = _resolve(OBJECTIVES, "objective", which)
+        checked = check_options(f"objective {which}", objective, entry)
+        if weight > 0:
+            with _seeded(seed + 1):     # of its own, so that one objective does not change another's weights
+                chosen.append((objective(eyes, action_dim, **checked), weight))
+    with _seeded(seed):
+        return build(eyes, action_dim, proprio_dim, chosen, seed, device,
+                     **check_options(f"agent {name}", build, options))
+
+
+def describe() -> dict[str, str]:
+    """Name -> what it is in a line, for agents and objectives."""
+    found = {}
+    for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES)):
+        for name in table:
+            found[name] = inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
+    return found
+
+
+def check_options(what: str, build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword options of `build`, coerced to its annotations; ValueError lists the valid ones."""
+    valid = {name: option for name, option in inspect.signature(build).parameters.items()
+             if option.kind is option.KEYWORD_ONLY}
+    hints = typing.get_type_hints(build.__init__ if isinstance(build, type) else build)
+    for name in given:
+        if name not in valid:
+            listed = ", ".join(f"{option.name}={option.default!r}" for option in valid.values()) or "none"
+            raise ValueError(f"{what} has no option {name!r}; it has: {listed}")
+    return {name: _coerce(what, name, value, hints[name]) for name, value in given.items()}
+
+
+def _coerce(what: str, name: str, value: Any, wanted: Any) -> Any:
+    """The value as the wanted type. YAML reads 1e-4 as text, so text that is a number becomes one."""
+    if isinstance(wanted, types.UnionType):
+        if value is None and types.NoneType in typing.get_args(wanted):
+            return None
+        wanted = next(kind for kind in typing.get_args(wanted) if kind is not types.NoneType)
+    if type(value) is wanted:
+        return value
+    if wanted in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if wanted is float or number == int(number):
+                return wanted(number)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError(f"{what}: {name} is {value!r}; it must be of type {wanted.__name__}")
+
+
+def _resolve(table: Mapping[str, str], kind: str, name: Any) -> Any:
+    if name not in table:
+        raise ValueError(f"{kind} {name!r} is unknown; there are: {', '.join(table)}")
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(f".{module}", __package__), attribute)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Initial weights come from this seed; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

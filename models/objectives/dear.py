@@ -1,0 +1,90 @@
+"""DEAR (Pore et al. 2024, arXiv:2407.00633): half of the latent is the agent, as its mask shows."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
+
+from ..batch import Batch
+from ..encoder import Encoder
+from ..objective import Encode, Objective
+
+
+class Dear(Objective):
+    """Disentangle: the agent's mask is read from one half of the latent, kept apart from the other half.
+
+    separation: `cos2`, mean cos^2 of the halves (0 when orthogonal); `xcov`, mean squared cross-correlation
+    over the batch; `none`; or `legacy`, the term of the released code, 1 - cos(sg(world), agent), whose
+    minimum has the halves aligned.
+    Differs from the released code: the mask's loss is a mean over pixels (there: a sum, times 0.25), and the
+    decoder grows its image by sub-pixel convolutions (Shi et al. 2016), at a fraction of the cost.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("mask",)
+
+    def __init__(self, encoder: Encoder, action_dim: int, *, mask_weight: float = 10.0,
+                 separation: str = "cos2", separation_weight: float = 1.0):
+        """mask_weight and separation_weight multiply the two terms; the objective's weight, both."""
+        super().__init__(encoder, action_dim)
+        if separation not in SEPARATIONS:
+            raise ValueError(f"dear separation {separation!r} is unknown; allowed: {', '.join(SEPARATIONS)}")
+        if not encoder.projected or encoder.latent_dim % 2:
+            raise ValueError("dear halves the latent: give the encoder an even latent_dim (and pool, e.g. 4)")
+        self.mask_weight, self.separation_weight = mask_weight, separation_weight
+        self.separation = SEPARATIONS[separation]
+        self.decoder = MaskDecoder(encoder.latent_dim // 2, encoder.channels // 3, encoder.size)
+
+    def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
+        """Binary cross-entropy of the decoded mask, and the separation of the halves."""
+        world, agent = z.chunk(2, dim=1)                                # (B, D/2) each
+        logits = self.decoder(agent)                                    # (B, stack, H, W)
+        mask = batch.extra["mask"]
+        mask_loss = binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
+        apart = self.separation(world, agent)
+        with torch.no_grad():
+            drawn, true = logits > 0, mask > 0
+            iou = (drawn & true).sum() / (drawn | true).sum().clamp(min=1)
+            cos = cosine_similarity(world, agent).mean()
+        return (self.mask_weight * mask_loss + self.separation_weight * apart,
+                {"mask_loss": mask_loss, "separation": apart, "mask_iou": iou, "cos": cos})
+
+
+class MaskDecoder(nn.Module):
+    """Half a latent to one mask per stacked frame. Needed in training only."""
+
+    def __init__(self, inputs: int, masks: int, size: tuple[int, int]):
+        """inputs: numbers in the half; size: (H, W) px of a mask."""
+        super().__init__()
+        self.size = size
+        grid = tuple(-(-side // 8) for side in size)                    # an eighth of the image, rounded up
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, 32 * grid[0] * grid[1]), nn.ReLU(inplace=True), nn.Unflatten(1, (32, *grid)),
+            nn.Conv2d(32, 64, 3, padding=1), nn.PixelShuffle(2), nn.ReLU(inplace=True),
+            nn.Conv2d(16, masks * 16, 3, padding=1), nn.PixelShuffle(4))
+
+    def forward(self, agent: Tensor) -> Tensor:
+        """(B, D/2) -> logits (B, stack, H, W)."""
+        return self.layers(agent)[..., :self.size[0], :self.size[1]]
+
+
+def _cos2(world: Tensor, agent: Tensor) -> Tensor:
+    return cosine_similarity(world, agent).square().mean()
+
+
+def _cross_correlation(world: Tensor, agent: Tensor) -> Tensor:
+    # Of standardised halves: a penalty on the plain covariance is won by shrinking the latent to nothing.
+    # ||W'A||^2 = <WW', AA'> needs (B, B) products instead of a (D/2, D/2) one.
+    world, agent = ((half - half.mean(0)) / (half.std(0, correction=0) + 1e-5) for half in (world, agent))
+    return ((world @ world.T) * (agent @ agent.T)).sum() / (world.shape[0] ** 2 * world.shape[1] ** 2)
+
+
+def _none(world: Tensor, agent: Tensor) -> Tensor:
+    return agent.new_zeros(())
+
+
+def _legacy(world: Tensor, agent: Tensor) -> Tensor:
+    return (1 - cosine_similarity(world.detach(), agent)).mean()
+
+
+SEPARATIONS = {"cos2": _cos2, "xcov": _cross_correlation, "none": _none, "legacy": _legacy}

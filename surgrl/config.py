@@ -1,0 +1,187 @@
+"""One YAML is one whole experiment: read top to bottom, checked key by key, no inheritance."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .policy.errors import UserError
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Where is learnt."""
+
+    id: str = "surgrl/Reach-v0"                         # Gymnasium id
+    options: dict[str, Any] = field(default_factory=dict)   # passed to gymnasium.make
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What the policy sees."""
+
+    render: int = 120           # px, side of the square that the simulator draws
+    size: int = 64              # px, side of the square that the network sees
+    stack: int = 3              # frames, newest last
+    proprio: bool = False       # also read the arm's own pose and jaw
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What is remembered."""
+
+    capacity: int = 100_000     # steps
+    nstep: int = 3              # steps summed into a return
+    gamma: float = 0.99         # discount of one step
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Scripted demonstrations, mixed into the replay."""
+
+    episodes: int = 0           # how many; they are never forgotten
+    noise: float = 0.0          # standard deviation of the disturbance of what the expert does (labels stay clean)
+    updates: int = 0            # learning steps on demonstrations alone, before the agent acts
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How the learning is watched."""
+
+    every: int = 5000           # the agent's own steps between evaluations; the end is always evaluated
+    episodes: int = 20
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    name: str                   # of the run: its folder is runs/<name>
+    seed: int = 1               # of weights, episodes and batches
+    steps: int = 100_000        # environment steps of the agent's own
+    update_every: int = 2       # environment steps for one learning step
+    minutes: float = 0.0        # wall time after which training ends; 0: no limit
+    threads: int = 2            # of torch
+    device: str = "cpu"
+    env: EnvConfig = EnvConfig()
+    image: ImageConfig = ImageConfig()
+    encoder: dict[str, Any] = field(default_factory=dict)
+    agent: dict[str, Any] = field(default_factory=lambda: {"name": "drqv2"})
+    objectives: list[dict[str, Any]] = field(default_factory=list)
+    memory: MemoryConfig = MemoryConfig()
+    demos: DemoConfig = DemoConfig()
+    eval: EvalConfig = EvalConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can use."""
+        least = {"seed": (self.seed, 0), "steps": (self.steps, 0), "update_every": (self.update_every, 1),
+                 "minutes": (self.minutes, 0), "threads": (self.threads, 1), "image.size": (self.image.size, 32),
+                 "image.render": (self.image.render, self.image.size), "image.stack": (self.image.stack, 1),
+                 "memory.nstep": (self.memory.nstep, 1), "memory.capacity": (self.memory.capacity, 1000),
+                 "demos.episodes": (self.demos.episodes, 0), "demos.noise": (self.demos.noise, 0),
+                 "demos.updates": (self.demos.updates, 0), "eval.every": (self.eval.every, 1),
+                 "eval.episodes": (self.eval.episodes, 1)}
+        for key, (value, low) in least.items():
+            if not value >= low:
+                raise UserError(f"config: {key} is {value}; it must be at least {low}")
+        if not 0 < self.memory.gamma <= 1:
+            raise UserError(f"config: memory.gamma is {self.memory.gamma}; it must be above 0 and at most 1")
+        if not self.seed < 1000:
+            raise UserError(f"config: seed is {self.seed}; it must be below 1000, so that evaluation seeds stay unseen")
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise UserError(f"config: name {self.name!r} must be a folder's name, e.g. reach-1")
+        if self.demos.updates and not self.demos.episodes:
+            raise UserError("config: demos.updates needs demonstrations; set demos.episodes above 0")
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file (or a config that comes with surgrl, by name), apply `key=value` overrides, check all."""
+    path = Path(source)
+    if not path.is_file():
+        path = configs_folder() / f"{source}.yaml"
+    if not path.is_file():
+        raise UserError(f"{source}: no such config file, nor a config that comes with surgrl; "
+                        f"those are: {', '.join(config_names())}")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a config is a list of `key: value` lines; found {type(values).__name__}")
+    for override in overrides:
+        _override(values, override)
+    values.setdefault("name", path.stem)
+    return config_of(values)
+
+
+def config_of(values: dict[str, Any]) -> Config:
+    """Plain values -> Config; UserError names the key that is unknown or of the wrong type."""
+    return _build(Config, values, "")
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """Config -> plain values, as YAML can hold them."""
+    return dataclasses.asdict(config)
+
+
+def configs_folder() -> Path:
+    """Where the configs lie that come with surgrl."""
+    return Path(__file__).parent / "configs"
+
+
+def config_names() -> list[str]:
+    """Configs that come with surgrl."""
+    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise UserError(f"override {text!r} is not of the form key=value, e.g. agent.lr=1e-4")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"override {text!r}: {parent} holds no keys")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {text!r}: the value is not readable as YAML") from error
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"config: {where.rstrip('.')} is {values!r}; it must hold keys: {', '.join(_keys(kind))}")
+    hints = get_type_hints(kind)
+    unknown = [key for key in values if key not in hints]
+    if unknown:
+        raise UserError(f"config: unknown key {where}{unknown[0]}; allowed here: {', '.join(_keys(kind))}")
+    made = {key: _coerce(hints[key], value, where + key) for key, value in values.items()}
+    return kind(**made)
+
+
+def _keys(kind: type) -> list[str]:
+    return [entry.name for entry in dataclasses.fields(kind)]
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    """The value as the type that the key wants, or UserError. YAML reads 1e-4 as text, and 1 for 1.0 is fine."""
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where + ".")
+    wanted = get_origin(hint) or hint
+    if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    elif wanted is list and isinstance(value, list) and all(isinstance(v, get_origin(get_args(hint)[0])) for v in value):
+        return value
+    elif wanted is not list and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    example = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
+               dict: "keys with values", list: "a list of {name: ..., weight: ...}"}[wanted]
+    raise UserError(f"config: {where} is {value!r}; it must be {example}")

@@ -1,0 +1,139 @@
+"""`surgrl export RUN OUT`: a run's policy as a bundle, proved equal to the network that was trained."""
+
+import argparse
+import contextlib
+import io
+import logging
+import subprocess
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from .config import plain
+from .evaluate import BundlePolicy, evaluate
+from .files import atomic_folder
+from .policy.bundle import PolicyBundle
+from .policy.errors import UserError
+from .policy.image import prepare
+from .policy.runtime import PolicyRuntime
+from .policy.spec import Array
+from .run import Run
+from .train import make_agent_for
+from .world import FIRST_UNSEEN_SEED, World, camera_world, training_world
+
+GOLDEN_FRAMES = 6
+PARITY = 1e-5           # of the action's [-1, 1]: onnxruntime against torch, float32 on a CPU
+OPSET = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `surgrl export`."""
+    parser.add_argument("run_folder", metavar="RUN", help="folder of a run, e.g. runs/reach-demo")
+    parser.add_argument("out", metavar="OUT", help="folder of the bundle; an older bundle there is replaced")
+    parser.add_argument("--episodes", type=int, default=0,
+                        help="score the exported bundle on so many unseen seeds and write it down in the manifest")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle and tell what it is."""
+    out = Path(args.out)
+    if out.exists() and not (out / "manifest.yaml").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is no bundle; it is left as it is: choose another folder")
+    bundle = export(Path(args.run_folder), out, episodes=args.episodes)
+    size = sum(file.stat().st_size for file in bundle.folder.iterdir())
+    print(f"{bundle.folder}: {size / 1e6:.2f} MB; verify it with `surgrl check {bundle.folder}`")
+    if "scores" in bundle.origin:
+        print(f"success on unseen seeds: {bundle.origin['scores']}")
+
+
+def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
+    """The policy of a run as a bundle in folder `out`, scored on `episodes` unseen seeds if any."""
+    run = Run(run_folder)
+    config = run.config()
+    world = training_world(config)
+    agent = make_agent_for(config, world)
+    progress = run.restore(agent)
+    if progress.updates == 0:
+        raise UserError(f"{run_folder}: nothing is learnt yet (no checkpoint); train it with "
+                        f"`surgrl train --resume {run_folder}`")
+    origin: dict[str, Any] = {
+        "run": config.name, "agent": config.agent["name"], "updates": progress.updates, "steps": progress.steps,
+        "training_seconds": round(progress.seconds), "seed": config.seed,
+        "torch": torch.__version__, "commit": _commit(), "config": plain(config)}
+    policy = agent.policy().eval().cpu()
+    with atomic_folder(out) as folder:
+        bundle = PolicyBundle(folder, config.env.id, world.image, world.proprio, world.action, origin)
+        frames, proprio, planes = _golden_inputs(bundle)
+        actions = _actions(policy, planes, proprio)
+        _write_onnx(policy, planes, proprio, bundle.onnx)
+        _prove_parity(bundle.onnx, planes, proprio, actions)
+        bundle.write(frames, proprio, actions)
+        if episodes:
+            camera = camera_world(bundle)
+            seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + episodes)
+            score = evaluate(camera, BundlePolicy(PolicyRuntime(bundle)), seeds, progress="scoring the bundle")
+            camera.close()
+            replace(bundle, origin={**origin, "scores": score.row()}).write(frames, proprio, actions)
+    world.close()
+    return PolicyBundle.load(out)
+
+
+def _golden_inputs(bundle: PolicyBundle) -> tuple[Array, Array, Array]:
+    """The expert's first frames of an unseen episode (n, H, W, 3), proprio (n, P), network input (n, C, h, w)."""
+    world: World = camera_world(bundle)
+    moments = [world.reset(seed=FIRST_UNSEEN_SEED - 1)]
+    while len(moments) < GOLDEN_FRAMES:
+        moments.append(world.step(world.expert()))
+    world.close()
+    seen = [prepare(moment.frame, bundle.image) for moment in moments]
+    stack = bundle.image.stack
+    padded = [seen[0]] * (stack - 1) + seen         # an episode's first frame repeats
+    planes = [np.concatenate(padded[k:k + stack], axis=2).transpose(2, 0, 1) for k in range(len(seen))]
+    frames, proprio = (np.stack([getattr(moment, name) for moment in moments]) for name in ("frame", "proprio"))
+    return frames, proprio, np.ascontiguousarray(np.stack(planes))
+
+
+def _inputs(planes: Array, proprio: Array) -> dict[str, Array]:
+    return {"images": planes} | ({"proprio": proprio} if proprio.shape[1] else {})
+
+
+def _actions(policy: nn.Module, planes: Array, proprio: Array) -> Array:
+    with torch.no_grad():
+        return policy(*(torch.as_tensor(value) for value in _inputs(planes, proprio).values())).numpy()
+
+
+def _write_onnx(policy: nn.Module, planes: Array, proprio: Array, path: Path) -> None:
+    """Trace with two rows, so that the batch size stays free."""
+    inputs = _inputs(planes[:2], proprio[:2])
+    batch = torch.export.Dim("batch", min=1, max=256)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")     # the exporter speaks of its own future, not of this network
+        torch.onnx.export(policy, tuple(torch.as_tensor(value) for value in inputs.values()), str(path), dynamo=True,
+                          input_names=list(inputs), output_names=["action"], opset_version=OPSET,
+                          dynamic_shapes=tuple({0: batch} for _ in inputs), external_data=False, verbose=False)
+
+
+def _prove_parity(path: Path, planes: Array, proprio: Array, actions: Array) -> None:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    error = float(np.abs(session.run(None, _inputs(planes, proprio))[0] - actions).max())
+    if not error <= PARITY:
+        raise UserError(f"the exported network differs from the trained one by {error:.2g}, allowed {PARITY:.0e}; "
+                        "nothing was written")
+
+
+def _commit() -> str:
+    """Commit of the code that exports, with a mark when it was changed since; unknown outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        said = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="], cwd=here,
+                              capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.stdout.strip()

@@ -1,0 +1,54 @@
+"""`surgrl list`: what there is to choose from, a line each."""
+
+import argparse
+from importlib import import_module
+from importlib.util import find_spec
+
+from .config import config_names, configs_folder
+from .policy.bundle import PolicyBundle
+from .pretrained import find_bundle, pretrained_names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`surgrl list` takes none."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print tasks, agents, objectives, configs and bundles; what is not installed is said."""
+    _section("tasks", _tasks())
+    _section("agents and objectives", _methods())
+    _section("configs", [(name, _first_comment(name)) for name in config_names()])
+    _section("bundles", [(name, _told(name)) for name in pretrained_names()])
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> None:
+    print(f"{title}:")
+    for name, text in rows:
+        print(f"  {name:20s} {text}")
+
+
+def _tasks() -> list[tuple[str, str]]:
+    if not (find_spec("gymnasium") and find_spec("pybullet")):
+        return [("-", "the simulator is not installed: pip install 'surgrl[sim]'")]
+    import gymnasium
+    import_module("envs")       # registers the ids, as gymnasium.make("envs:...") does
+    return [(name, f"episodes of at most {spec.max_episode_steps} steps")
+            for name, spec in sorted(gymnasium.registry.items()) if name.startswith("surgrl/")]
+
+
+def _methods() -> list[tuple[str, str]]:
+    if not find_spec("torch"):
+        return [("-", "what learns is not installed: pip install 'surgrl[learn]'")]
+    from models.make import describe
+    return list(describe().items())
+
+
+def _first_comment(name: str) -> str:
+    first = (configs_folder() / f"{name}.yaml").read_text().splitlines()[0]
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
+def _told(name: str) -> str:
+    bundle = PolicyBundle.load(find_bundle(name))
+    success = bundle.origin.get("scores", {}).get("success")
+    return f"{bundle.task}, {bundle.origin.get('agent')}" + (f", success {success:.0%}" if success is not None else "")

@@ -1,0 +1,102 @@
+"""An environment as training and evaluation see it: prepared frames, masks, expert labels, specs for the robot."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from .config import Config
+from .policy.bundle import PolicyBundle
+from .policy.errors import UserError
+from .policy.image import prepare
+from .policy.spec import ActionSpec, Array, ImageSpec, ProprioSpec
+
+CAMERA_SIZE = (480, 640)            # px, height and width of the robot's camera frame that bundles are made for
+FIRST_UNSEEN_SEED = 10 ** 9         # evaluation's; training's stay below
+
+
+class Moment(NamedTuple):
+    """One point in time of an episode."""
+
+    frame: Array                    # (h, w, 3) uint8, prepared
+    proprio: Array                  # (P,) float32
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+def make_env(env_id: str, **options: Any) -> gymnasium.Env:
+    """gymnasium.make, with a user's mistakes told as such. Ids of surgrl need no module prefix."""
+    name = f"envs:{env_id}" if env_id.startswith("surgrl/") else env_id
+    try:
+        return gymnasium.make(name, **options)
+    except gymnasium.error.Error as error:
+        raise UserError(f"task {env_id}: {error}; `surgrl list` shows what there is") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"task {env_id}: {error}") from error
+
+
+class World:
+    """One environment, its frames prepared by the same function that the robot uses."""
+
+    def __init__(self, env: gymnasium.Env, *, image: ImageSpec, drawn: ImageSpec | None,
+                 proprio: tuple[str, ...] = ()):
+        """image: how the robot's frames are prepared. drawn: how the simulator's are; None: left as they come."""
+        inner = env.unwrapped
+        self.env, self.image, self._drawn = env, image, drawn
+        self.proprio = ProprioSpec(proprio, inner.camera.frame if proprio else "")
+        self._own = [inner.proprio_names.index(name) for name in proprio]
+        name, unit, low, high = zip(*inner.channels, strict=True)
+        self.action = ActionSpec(name, unit, low, high, inner.camera.frame)
+
+    def reset(self, seed: int) -> Moment:
+        """Begin the episode of that seed."""
+        obs, info = self.env.reset(seed=seed)
+        return self._moment(obs, 0.0, False, False, info)
+
+    def step(self, action: Array) -> Moment:
+        """One control step; action (A,) is clipped to [-1, 1] first."""
+        return self._moment(*self.env.step(np.clip(action, -1.0, 1.0)))
+
+    def expert(self) -> Array:
+        """The scripted demonstrator's action now: (A,) in [-1, 1]."""
+        if not hasattr(self.env.unwrapped, "expert"):
+            raise UserError(f"task {self.env.spec.id} has no scripted expert; set demos.episodes and imitation to 0")
+        return self.env.unwrapped.expert()
+
+    def mask(self, moment: Moment) -> Array:
+        """(h, w) uint8 in {0, 1}: where the instrument is in the moment's frame."""
+        if "mask" not in moment.info:
+            raise UserError(f"task {self.env.spec.id} gives no instrument mask; leave out the objectives that need one")
+        mask = moment.info["mask"] * np.uint8(255)
+        return ((mask if self._drawn is None else prepare(mask, self._drawn)) > 127).astype(np.uint8)
+
+    def close(self) -> None:
+        """Free the environment."""
+        self.env.close()
+
+    def _moment(self, obs: dict[str, Array], reward: float, terminated: bool, truncated: bool,
+                info: dict[str, Any]) -> Moment:
+        frame = obs["image"] if self._drawn is None else prepare(obs["image"], self._drawn)
+        return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info)
+
+
+def training_world(config: Config) -> World:
+    """The world that a config describes. The simulator draws just the square that the policy sees."""
+    side = config.image.render
+    env = make_env(config.env.id, image_size=(side, side), **config.env.options)
+    height, width = CAMERA_SIZE
+    image = ImageSpec(camera=env.unwrapped.camera.frame, width=width, height=height,
+                      crop=(0, (width - height) // 2, height, height),
+                      size=(config.image.size, config.image.size), stack=config.image.stack,
+                      rate=round(1 / env.unwrapped.dt, 6))
+    drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
+    return World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else ())
+
+
+def camera_world(bundle: PolicyBundle, height: int = 120) -> World:
+    """The world that a bundle was made for, seen by a camera of the robot's shape, `height` px high."""
+    env = make_env(bundle.task, image_size=(height, height * bundle.image.width // bundle.image.height))
+    return World(env, image=bundle.image, drawn=None, proprio=bundle.proprio.names)
