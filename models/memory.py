@@ -1,9 +1,8 @@
 """Episodes of single frames, stored once; stacks, n-step returns and extras are made as a batch is drawn."""
 
 import json
-from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .batch import Batch
+from .episodes import EpisodePool
 
 Array = NDArray[Any]
 FORMAT = 1
@@ -18,18 +18,10 @@ SIGNALS = ("mask", "expert")                                        # what may b
 VIEWS = ("original", "successor", "step_reward", "same_episode")    # what follows from what is stored
 
 
-class Episode(NamedTuple):
-    """Where the frames of one episode lie."""
-
-    slots: list[int]    # T + 1 of them in order; all but the last begin a transition
-    demo: bool
-
-
 class EpisodeMemory:
-    """A pool of frame slots. Each slot names the frame before and after it, so nothing can cross an episode.
+    """Holds each frame once. Stacks begin with the episode (its first frame repeats), returns end with it.
 
-    The first frame of an episode is its own predecessor (it repeats in the stack), the last one its own
-    successor (an n-step return stops there). A full pool drops its oldest whole episode.
+    When full it drops its oldest whole episode; demonstrations are never dropped.
     """
 
     def __init__(self, capacity: int, *, frame_shape: tuple[int, int, int], action_dim: int,
@@ -46,31 +38,27 @@ class EpisodeMemory:
         self.capacity, self.frame_shape, self.extras = capacity, tuple(frame_shape), tuple(extras)
         self.stack, self.nstep, self.gamma = stack, nstep, gamma
         self.rng = np.random.default_rng(seed)
-        # np.empty of this size takes no memory until a page is written: the pool grows by itself.
+        self._pool = EpisodePool(capacity)
+        # np.empty of this size takes no memory until a page is written: the memory grows by itself.
         self._fields: dict[str, Array] = {
             "frame": np.empty((capacity, *frame_shape), np.uint8),
             "proprio": np.empty((capacity, proprio_dim), np.float32),
             "action": np.empty((capacity, action_dim), np.float32),     # taken at this frame
             "reward": np.empty(capacity, np.float32),                   # for that action; 0 at the last frame
-            "terminal": np.empty(capacity, np.bool_),
-            "before": np.empty(capacity, np.int64),
-            "after": np.empty(capacity, np.int64),
-            "step": np.empty(capacity, np.int64),
-            "episode": np.empty(capacity, np.int64)}
+            "terminal": np.empty(capacity, np.bool_)}
         if "mask" in extras:        # one bit a pixel: 1/24 of the frame
             self._fields["mask"] = np.empty((capacity, -(-height * width // 8)), np.uint8)
         if "expert" in extras:
             self._fields["expert"] = np.empty((capacity, action_dim), np.float32)
-        self._forget()
 
     def __len__(self) -> int:
         """Steps that can be drawn."""
-        return self._own.size + self._demos.size
+        return self._pool.own.size + self._pool.demos.size
 
     @property
     def demo_steps(self) -> int:
         """Steps of demonstrations among them."""
-        return self._demos.size
+        return self._pool.demos.size
 
     def begin(self, frame: Array, proprio: ArrayLike | None = None, *, demo: bool = False,
               **signals: Any) -> None:
@@ -79,17 +67,8 @@ class EpisodeMemory:
         signals: mask (h, w), non-zero = instrument; expert (A,) = the action a demonstrator would take here
         (left out: unknown, NaN in the batch). A demonstration (`demo`) is never dropped.
         """
-        self.end()
-        self._next_id += 1
-        self._episodes[self._next_id] = Episode([], demo)
-        if not demo:
-            self._order.append(self._next_id)
-        self._open = self._next_id
-        try:
-            self._store(frame, proprio, signals)
-        except ValueError:
-            self._drop(self._open)
-            raise
+        moment = self._checked(frame, proprio, signals)
+        self._write(self._pool.begin(demo), moment)
 
     def add(self, action: ArrayLike, reward: float, terminated: bool, frame: Array,
             proprio: ArrayLike | None = None, **signals: Any) -> None:
@@ -97,26 +76,22 @@ class EpisodeMemory:
 
         terminated: the world ended (success or failure), which stops the bootstrap; a time limit does not.
         """
-        if self._open is None:
-            raise ValueError("add() outside an episode; call begin() first")
         action = np.asarray(action, np.float32)
         if action.shape != self._fields["action"].shape[1:] or not np.isfinite(action).all():
             raise ValueError(f"action {action} is not {self._fields['action'].shape[1]} finite numbers")
         if not np.isfinite(reward):
             raise ValueError(f"reward is {reward}; it must be finite")
-        last = self._episodes[self._open].slots[-1]
-        slot = self._store(frame, proprio, signals)
-        fields = self._fields
-        fields["action"][last], fields["reward"][last] = action, reward
-        fields["after"][last], fields["before"][slot] = slot, last
-        fields["terminal"][slot] = terminated
-        (self._demos if self._episodes[self._open].demo else self._own).push(last)
+        moment = self._checked(frame, proprio, signals)
+        slot = self._pool.extend()
+        self._write(slot, moment | {"terminal": terminated})
+        last = self._pool.before[slot]
+        self._fields["action"][last], self._fields["reward"][last] = action, reward
         if terminated:
             self.end()
 
     def end(self) -> None:
         """The episode is over, by a time limit too. `begin` and a terminated `add` call it themselves."""
-        self._open = None
+        self._pool.end()
 
     def sample(self, size: int, needs: Iterable[str] = (), demo_share: float | None = None) -> Batch:
         """Draw `size` transitions evenly over steps; demo_share: fraction taken from demonstrations.
@@ -145,7 +120,7 @@ class EpisodeMemory:
             elif name == "original":
                 extra[name] = obs
             elif name == "successor":
-                extra[name] = self._stacked(fields["after"][slot])
+                extra[name] = self._stacked(self._pool.after[slot])
             elif name == "step_reward":
                 extra[name] = torch.from_numpy(fields["reward"][slot][:, None])
             else:
@@ -159,14 +134,9 @@ class EpisodeMemory:
 
         The arrays are views, as in torch: write them to disk before the memory is added to.
         """
-        whole = [episode for key, episode in self._episodes.items() if key != self._open]
-        state = {f"field_{name}": values[:self._used] for name, values in self._fields.items()}
-        return state | {
-            "format": np.array(FORMAT),
-            "slots": np.array([slot for episode in whole for slot in episode.slots], np.int64),
-            "lengths": np.array([len(episode.slots) for episode in whole], np.int64),
-            "demo": np.array([episode.demo for episode in whole], np.bool_),
-            "rng": np.array(json.dumps(self.rng.bit_generator.state))}
+        state = {f"field_{name}": values[:self._pool.used] for name, values in self._fields.items()}
+        return state | self._pool.state_dict() | {
+            "format": np.array(FORMAT), "rng": np.array(json.dumps(self.rng.bit_generator.state))}
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
         """Take over a state_dict() of a memory with the same shapes; what was held before is forgotten."""
@@ -178,108 +148,69 @@ class EpisodeMemory:
                 found = "nothing" if saved is None else f"{saved.shape}"
                 raise ValueError(f"saved memory: {found} for {name!r} does not fit {values.shape}; "
                                  "make the memory with the shapes, extras and capacity of the saved one")
-        self._forget()
         for name, values in self._fields.items():
             saved = state[f"field_{name}"]
             values[:len(saved)] = saved
-            self._used = len(saved)
-        ends = np.cumsum(state["lengths"])
-        for end, length, demo in zip(ends, state["lengths"], state["demo"], strict=True):
-            self._next_id += 1
-            episode = Episode(state["slots"][end - length:end].tolist(), bool(demo))
-            self._episodes[self._next_id] = episode
-            self._fields["episode"][episode.slots] = self._next_id
-            if not episode.demo:
-                self._order.append(self._next_id)
-            for slot in episode.slots[:-1]:
-                (self._demos if episode.demo else self._own).push(slot)
-        self._free = sorted(set(range(self._used)) - set(state["slots"].tolist()), reverse=True)
+        self._pool.load_state_dict(state)
         self.rng.bit_generator.state = json.loads(str(state["rng"]))
 
-    def _forget(self) -> None:
-        self._episodes: dict[int, Episode] = {}
-        self._order: deque[int] = deque()       # ids of the episodes that may be dropped, oldest first
-        self._open: int | None = None
-        self._next_id = 0
-        self._free: list[int] = []
-        self._used = 0                          # slots from here on were never written
-        self._own, self._demos = _Line(self.capacity), _Line(self.capacity)
-
-    def _store(self, frame: Array, proprio: ArrayLike | None, signals: dict[str, Any]) -> int:
-        """Write one frame as the last one of the open episode; returns its slot."""
-        assert self._open is not None
-        fields = self._fields
+    def _checked(self, frame: Array, proprio: ArrayLike | None, signals: dict[str, Any]) -> dict[str, Any]:
+        """What is to be written for one frame; ValueError before anything is changed."""
         frame = np.asarray(frame)
         if frame.shape != self.frame_shape or frame.dtype != np.uint8:
             raise ValueError(f"frame is {frame.dtype} {frame.shape}; it must be uint8 {self.frame_shape}")
         own = np.zeros(0, np.float32) if proprio is None else np.asarray(proprio, np.float32)
-        if own.shape != fields["proprio"].shape[1:]:
-            raise ValueError(f"proprio has shape {own.shape}, not {fields['proprio'].shape[1:]}")
-        unknown = [name for name in signals if name not in self.extras]
-        if unknown:
-            raise ValueError(f"signal {unknown[0]!r} is not stored; this memory stores: "
-                             f"{', '.join(self.extras) or 'none'}")
-        if "mask" in self.extras and np.shape(signals.get("mask")) != self.frame_shape[:2]:
-            raise ValueError(f"mask has shape {np.shape(signals.get('mask'))}; every frame needs one of "
-                             f"{self.frame_shape[:2]}")
-        slot = self._take_slot()
-        fields["frame"][slot], fields["proprio"][slot] = frame, own
-        fields["reward"][slot], fields["terminal"][slot] = 0.0, False
-        fields["action"][slot] = 0.0
-        fields["before"][slot] = fields["after"][slot] = slot
-        fields["episode"][slot], fields["step"][slot] = self._open, len(self._episodes[self._open].slots)
+        if own.shape != self._fields["proprio"].shape[1:] or not np.isfinite(own).all():
+            raise ValueError(f"proprio {own} is not {self._fields['proprio'].shape[1]} finite numbers")
+        for name in signals:
+            if name not in self.extras:
+                raise ValueError(f"signal {name!r} is not stored; this memory stores: "
+                                 f"{', '.join(self.extras) or 'none'}")
+        moment = {"frame": frame, "proprio": own, "action": 0.0, "reward": 0.0, "terminal": False}
         if "mask" in self.extras:
-            fields["mask"][slot] = np.packbits(np.asarray(signals["mask"]) != 0)
+            mask = np.asarray(signals.get("mask"))
+            if mask.shape != self.frame_shape[:2]:
+                raise ValueError(f"mask has shape {mask.shape}; every frame needs one "
+                                 f"of {self.frame_shape[:2]}")
+            moment["mask"] = np.packbits(mask != 0)
         if "expert" in self.extras:
-            fields["expert"][slot] = signals.get("expert", np.nan)
-        self._episodes[self._open].slots.append(slot)
-        return slot
+            moment["expert"] = np.asarray(signals.get("expert", np.nan), np.float32)
+            if moment["expert"].shape not in ((), self._fields["action"].shape[1:]):
+                raise ValueError(f"expert has shape {moment['expert'].shape}, "
+                                 f"not {self._fields['action'].shape[1:]}")
+        return moment
 
-    def _take_slot(self) -> int:
-        if not self._free:
-            if self._used < self.capacity:
-                self._used += 1
-                return self._used - 1
-            if not self._order or self._order[0] == self._open:
-                demos = sum(len(episode.slots) for episode in self._episodes.values() if episode.demo)
-                raise ValueError(f"memory of {self.capacity} frames is too small for {demos} frames of "
-                                 "demonstrations and the episode being lived; give it a larger capacity")
-            self._drop(self._order[0])
-        return self._free.pop()
-
-    def _drop(self, key: int) -> None:
-        """Give back the slots of the oldest own episode (or of one that holds no step yet)."""
-        episode = self._episodes.pop(key)
-        self._free.extend(reversed(episode.slots))
-        if not episode.demo:
-            self._order.remove(key)
-            self._own.drop(max(0, len(episode.slots) - 1))
-        if key == self._open:
-            self._open = None
+    def _write(self, slot: int, moment: dict[str, Any]) -> None:
+        for name, value in moment.items():
+            self._fields[name][slot] = value
 
     def _draw(self, size: int, demo_share: float | None) -> Array:
         """Slots (B,) at which transitions begin."""
         if len(self) == 0:
             raise ValueError("the memory is empty; add steps before sampling")
+        own, demos = self._pool.own, self._pool.demos
         if demo_share is None:
             draw = self.rng.integers(len(self), size=size)
-            own = draw < self._own.size
-            return np.concatenate([self._own.at(draw[own]), self._demos.at(draw[~own] - self._own.size)])
+            lived = draw < own.size
+            return np.concatenate([own.at(draw[lived]), demos.at(draw[~lived] - own.size)])
         if not 0 <= demo_share <= 1:
             raise ValueError(f"demo_share is {demo_share}; it must lie in [0, 1]")
-        if demo_share > 0 and not self._demos.size:
+        if demo_share > 0 and not demos.size:
             raise ValueError(f"demo_share is {demo_share}, but the memory holds no demonstrations; "
                              "add some with begin(..., demo=True) or set it to 0")
+        if demo_share == 0 and not own.size:
+            raise ValueError("demo_share is 0, but the memory holds nothing but demonstrations")
         # Until the agent has lived a step itself, demonstrations are all there is.
-        demos = round(size * demo_share) if self._own.size else size
-        return np.concatenate([self._own.at(self.rng.integers(max(1, self._own.size), size=size - demos)),
-                               self._demos.at(self.rng.integers(max(1, self._demos.size), size=demos))])
+        shown = round(size * demo_share) if own.size else size
+        draws = [(line, self.rng.integers(line.size, size=count))
+                 for line, count in ((own, size - shown), (demos, shown)) if count]
+        return np.concatenate([line.at(draw) for line, draw in draws])
 
     def _look_ahead(self, slot: Array) -> tuple[Array, Array, Array]:
         """Slots (B,) n steps on, or at the end; return (B, 1) up to there; discount (B, 1) of the rest."""
         end, reward, discount = slot, np.zeros(len(slot)), np.ones(len(slot))
         for _ in range(self.nstep):
-            after = self._fields["after"][end]
+            after = self._pool.after[end]
             reward += discount * self._fields["reward"][end]            # 0 at the last frame
             discount *= np.where(after == end, 1.0, self.gamma)
             end = after
@@ -291,7 +222,7 @@ class EpisodeMemory:
         """Slots of the stacked frames, oldest first; `stack` arrays (B,)."""
         slots = [slot]
         for _ in range(self.stack - 1):
-            slots.append(self._fields["before"][slots[-1]])
+            slots.append(self._pool.before[slots[-1]])
         return slots[::-1]
 
     def _stacked(self, slot: Array) -> Tensor:
@@ -315,32 +246,12 @@ class EpisodeMemory:
 
     def _elsewhere(self, slot: Array) -> Array:
         """For each slot another of its episode, more than one step away; any, if the episode is too short."""
-        slots = [self._episodes[key].slots for key in self._fields["episode"][slot].tolist()]
+        slots = self._pool.frames_of(slot)
         length = np.array([len(frames) for frames in slots])
-        step = self._fields["step"][slot]
+        step = self._pool.step[slot]
         low = np.maximum(step - 1, 0)
         near = np.minimum(step + 1, length - 1) - low + 1               # frames too close, itself among them
         near = np.where(near < length, near, 0)
         draw = self.rng.integers(length - near)
         draw += np.where(draw >= low, near, 0)
         return np.array([frames[i] for frames, i in zip(slots, draw.tolist(), strict=True)])
-
-
-class _Line:
-    """Slots in the order they came, dropped from the front, drawn by position; all without copying."""
-
-    def __init__(self, capacity: int):
-        self._slots = np.empty(capacity, np.int64)
-        self._head = self.size = 0
-
-    def push(self, slot: int) -> None:
-        self._slots[(self._head + self.size) % len(self._slots)] = slot
-        self.size += 1
-
-    def drop(self, count: int) -> None:
-        self._head = (self._head + count) % len(self._slots)
-        self.size -= count
-
-    def at(self, position: Array) -> Array:
-        """(B,) positions -> (B,) slots."""
-        return self._slots[(self._head + position) % len(self._slots)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -64,6 +65,7 @@ class Config:
     steps: int = 100_000        # environment steps of the agent's own
     update_every: int = 2       # environment steps for one learning step
     minutes: float = 0.0        # wall time after which training ends; 0: no limit
+    checkpoint_every: float = 60.0      # s of wall time between checkpoints
     threads: int = 2            # of torch
     device: str = "cpu"
     env: EnvConfig = EnvConfig()
@@ -78,7 +80,8 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse numbers that no training can use."""
         least = {"seed": (self.seed, 0), "steps": (self.steps, 0), "update_every": (self.update_every, 1),
-                 "minutes": (self.minutes, 0), "threads": (self.threads, 1), "image.size": (self.image.size, 32),
+                 "minutes": (self.minutes, 0), "checkpoint_every": (self.checkpoint_every, 0),
+                 "threads": (self.threads, 1), "image.size": (self.image.size, 32),
                  "image.render": (self.image.render, self.image.size), "image.stack": (self.image.stack, 1),
                  "memory.nstep": (self.memory.nstep, 1), "memory.capacity": (self.memory.capacity, 1000),
                  "demos.episodes": (self.demos.episodes, 0), "demos.noise": (self.demos.noise, 0),
@@ -174,13 +177,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where + ".")
     wanted = get_origin(hint) or hint
     if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
+        with suppress(ValueError):
             return float(value)
-        except ValueError:
-            pass
-    elif wanted is list and isinstance(value, list) and all(isinstance(v, get_origin(get_args(hint)[0])) for v in value):
-        return value
-    elif wanted is not list and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+    entries = value if wanted is list and isinstance(value, list) else []
+    sound = all(isinstance(entry, get_origin(get_args(hint)[0])) for entry in entries)
+    if sound and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     example = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
                dict: "keys with values", list: "a list of {name: ..., weight: ...}"}[wanted]

@@ -1,6 +1,7 @@
 """A run's folder: config, metrics, evaluations, and a checkpoint from which training goes on."""
 
 import csv
+import io
 import os
 import shutil
 from collections.abc import Mapping
@@ -59,6 +60,12 @@ class Run:
         except yaml.YAMLError as error:
             raise UserError(f"{path}: not readable as YAML: {error}") from error
 
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        self.config()
+        path = self.folder / "checkpoint.pt"
+        return path.is_file() and bool(_load(path)["progress"]["done"])
+
     def save(self, agent: Agent, memory: EpisodeMemory, progress: Progress) -> None:
         """Write a checkpoint: first the memory under a name of its own, then the state that refers to it."""
         memory_name = f"memory-{progress.demos}-{progress.episodes}-{progress.updates}.npz"
@@ -66,8 +73,10 @@ class Run:
             with atomic_file(self.folder / memory_name) as path, path.open("wb") as file:
                 np.savez(file, **memory.state_dict())
         state = {"format": FORMAT, "agent": agent.state_dict(), "progress": asdict(progress), "memory": memory_name}
+        buffer = io.BytesIO()       # torch tells a full disk as a failure of its own; this way it is an OSError
+        torch.save(state, buffer)
         with atomic_file(self.folder / "checkpoint.pt") as path:
-            torch.save(state, path)
+            path.write_bytes(buffer.getbuffer())
         for old in self.folder.glob("memory-*.npz"):
             if progress.done or old.name != memory_name:
                 old.unlink()
@@ -77,22 +86,32 @@ class Run:
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             return Progress()
+        state = _load(path)
         try:
-            state = torch.load(path, weights_only=True)
-            if state["format"] != FORMAT:
-                raise UserError(f"{path}: checkpoint format {state['format']}, this surgrl reads {FORMAT}")
             agent.load_state_dict(state["agent"])
             progress = Progress(**state["progress"])
             if memory is not None and not progress.done:
                 with np.load(self.folder / state["memory"], allow_pickle=False) as arrays:
                     memory.load_state_dict(dict(arrays))
-        except UserError:
-            raise
-        except Exception as error:      # whatever a damaged file makes torch, zip or NumPy raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{path}: damaged, or of another config ({reason}); it is left as it is: "
-                            "restore it from a copy, or train anew under another name") from error
+        except Exception as error:      # whatever a file of other shapes makes torch, zip or NumPy raise
+            raise _unusable(path, error) from error
         return progress
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+        if state["format"] == FORMAT:
+            return state
+    except Exception as error:          # whatever a damaged file makes torch, pickle or zip raise
+        raise _unusable(path, error) from error
+    raise UserError(f"{path}: checkpoint format {state['format']}, this surgrl reads {FORMAT}; train anew")
+
+
+def _unusable(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"{path}: damaged, or of another config ({reason}); it is left as it is: "
+                     "restore it from a copy, or train anew under another name")
 
 
 class Table:

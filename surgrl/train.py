@@ -20,11 +20,10 @@ from .config import Config, load_config
 from .evaluate import AgentPolicy, Score, evaluate
 from .policy.errors import UserError
 from .policy.spec import Array
-from .run import Progress, Run, Table, free_space
+from .run import Run, Table, free_space
 from .world import FIRST_UNSEEN_SEED, Moment, World, training_world
 
 LOG_EVERY = 50          # learning steps between rows of metrics.csv
-CHECKPOINT_EVERY = 60   # s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,9 @@ def run(args: argparse.Namespace) -> None:
         if args.config:
             raise UserError(f"--resume goes on with the config in {args.resume}; leave out {args.config!r}")
         folder = Path(args.resume)
-        Run(folder).config()
+        if Run(folder).finished():
+            print(f"{folder}: training is finished; see `surgrl eval {folder}`")
+            return
     elif args.config is None:
         raise UserError("which config? Give a YAML file or one of those that `surgrl list` shows, or --resume RUN")
     else:
@@ -231,5 +232,5 @@ class Trainer:
         return score
 
     def _checkpoint_if_due(self) -> None:
-        if time.monotonic() - self._saved >= CHECKPOINT_EVERY:
+        if time.monotonic() - self._saved >= self.config.checkpoint_every:
             self.save()

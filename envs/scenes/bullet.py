@@ -99,13 +99,21 @@ class BulletScene:
         """Rasterise once; shade; tell instrument from scene."""
         self._draw()
         _, _, rgba, buffer, segmentation = self.raster(height, width)
-        if (height, width) not in self._shaders:
-            self._shaders[height, width] = EndoscopeShader(self.camera, self.light, height, width)
-        shader = self._shaders[height, width]
+        shader = self.shader(height, width)
         depth = shader.depth_in_metres(buffer)
         image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, segmentation < 0)
         mask = self._is_instrument[segmentation]                # background is -1: the table's last entry
         return Picture(image, mask, depth)
+
+    def arm(self, name: str) -> PSM:
+        """The kinematics behind an arm."""
+        return self._arms[name]
+
+    def shader(self, height: int, width: int) -> EndoscopeShader:
+        """What shades pictures of this size; made once."""
+        if (height, width) not in self._shaders:
+            self._shaders[height, width] = EndoscopeShader(self.camera, self.light, height, width)
+        return self._shaders[height, width]
 
     def raster(self, height: int, width: int) -> tuple:
         """TinyRenderer's own picture, unshaded: (width, height, RGBA, depth buffer, body ids)."""

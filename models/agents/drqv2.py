@@ -39,13 +39,14 @@ class DrQv2:
                  tau: float = 0.01, shift: int = 4, views: int = 1, explore_steps: int = 2000,
                  std_start: float = 1.0, std_end: float = 0.1, std_steps: int = 100_000,
                  std_clip: float = 0.3,
-                 demo_share: float = 0.0, imitation: float = 0.0, q_weight: float = 1.0):
+                 demo_share: float = 0.0, imitation: float = 0.0, q_weight: float = 1.0, bf16: bool = False):
         """Defaults are the paper's.
 
         shift: px. views: augmented views that loss and target are averaged over (DrQ's K = M). explore_steps:
         steps of uniform actions to begin with. demo_share: part of every batch drawn from demonstrations
         (0: evenly over all steps). imitation: weight of the squared error to the expert's action.
-        q_weight: weight of the value in the actor's loss; 0 learns no critic at all.
+        q_weight: weight of the value in the actor's loss; 0 learns no critic at all. bf16: convolve in
+        bfloat16 while learning (not while acting); not the same numbers, and pays only where the chip has it.
         """
         if imitation == 0 and q_weight == 0:
             raise ValueError("drqv2 imitation and q_weight are both 0: nothing would teach the actor")
@@ -55,7 +56,7 @@ class DrQv2:
         self.device, self.batch_size, self.tau, self.views = device, batch_size, tau, views
         self.std_start, self.std_end, self.std_steps, self.std_clip = std_start, std_end, std_steps, std_clip
         self.explore_steps, self.demo_share = explore_steps, demo_share
-        self.imitation, self.q_weight, self.action_dim = imitation, q_weight, action_dim
+        self.imitation, self.q_weight, self.action_dim, self.bf16 = imitation, q_weight, action_dim, bf16
         # Lives on the CPU whatever the networks live on: the same numbers everywhere.
         self.random = torch.Generator().manual_seed(seed)
         self.shift = RandomShift(self.random, shift)
@@ -96,7 +97,7 @@ class DrQv2:
         # demo_share 0 asks for no balance at all, so demonstrations count like any other step.
         batch = memory.sample(self.batch_size, self.needs, self.demo_share if self.demo_share > 0 else None)
         batch, images = self._augment(batch.to(self.device))
-        z = self.encoder(images)                                            # (views*B, D)
+        z = self._look(images)                                              # (views*B, D)
         seen = z[:self.batch_size]                                          # (B, D), of batch.obs
 
         losses: dict[str, Tensor] = {}
@@ -171,7 +172,12 @@ class DrQv2:
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
         """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D)."""
-        return (self.encoder if encoder is None else encoder)(self.shift(images)[0])
+        return self._look(self.shift(images)[0], encoder)
+
+    def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
+        """(B, C, H, W) uint8 as they are -> (B, D) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return (self.encoder if encoder is None else encoder)(images).float()
 
     def _critic_loss(self, batch: Batch, z: Tensor, seen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared TD error of both critics, averaged over views."""

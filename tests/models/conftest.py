@@ -1,0 +1,50 @@
+"""Small agents and memories for the tests of models."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.make import make_agent
+from models.memory import EpisodeMemory
+
+SIDE, ACTIONS, PROPRIO = 20, 2, 3
+PROJECTED = {"width": 4, "pool": 2, "latent_dim": 24}       # serves every objective
+SMALL = {"batch_size": 8, "feature_dim": 8, "hidden_dim": 16, "explore_steps": 0, "lr": 1e-3}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_small():
+    """make_agent with small sizes; keyword options go to the agent."""
+    def make(*objectives, name="drqv2", seed=0, proprio_dim=PROPRIO, encoder=PROJECTED, **options):
+        return make_agent(name, {**SMALL, **options}, objectives=objectives, image_shape=(9, SIDE, SIDE),
+                          action_dim=ACTIONS, proprio_dim=proprio_dim, encoder=encoder, seed=seed)
+    return make
+
+
+@pytest.fixture
+def make_memory():
+    """Random episodes with masks and expert labels; every second one a demonstration."""
+    def make(seed=0, episodes=6, length=7, proprio_dim=PROPRIO, **options):
+        rng = np.random.default_rng(seed)
+        memory = EpisodeMemory(500, frame_shape=(SIDE, SIDE, 3), action_dim=ACTIONS, proprio_dim=proprio_dim,
+                               seed=seed, extras=("mask", "expert"), **options)
+
+        def moment():
+            frame = rng.integers(0, 160, (SIDE, SIDE, 3), dtype=np.uint8)
+            mask = np.zeros((SIDE, SIDE), np.uint8)
+            y, x = rng.integers(0, SIDE - 6, 2)
+            frame[y:y + 6, x:x + 6], mask[y:y + 6, x:x + 6] = 255, 1    # an instrument before a noisy world
+            return {"frame": frame, "proprio": rng.normal(size=proprio_dim), "mask": mask,
+                    "expert": rng.uniform(-1, 1, ACTIONS)}
+
+        for episode in range(episodes):
+            memory.begin(**moment(), demo=episode % 2 == 1)
+            for step in range(length):
+                memory.add(rng.uniform(-1, 1, ACTIONS), float(rng.normal()), step == length - 1, **moment())
+        return memory
+    return make

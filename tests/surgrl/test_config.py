@@ -1,0 +1,56 @@
+"""Configs: what is wrong is named, and nothing is guessed."""
+
+import pytest
+
+from surgrl.config import Config, config_names, config_of, load_config, plain
+from surgrl.policy.errors import UserError
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_config_that_comes_with_surgrl_is_sound_and_explains_itself(name):
+    config = load_config(name)
+    assert config.name == name
+    assert config_of(plain(config)) == config
+
+
+@pytest.mark.parametrize(("override", "told"), [
+    ("sede=3", "unknown key sede"), ("image.sise=64", "unknown key image.sise"), ("seed=one", "seed is 'one'"),
+    ("seed=1.5", "seed is 1.5"), ("seed=true", "seed is True"), ("memory.gamma=2", "memory.gamma is 2"),
+    ("image=64", "image is 64"), ("objectives=dear", "objectives is 'dear'"), ("objectives=[dear]", "objectives is"),
+    ("steps=-1", "steps is -1"), ("seed=2000", "seed is 2000"), ("seed", "key=value"), ("name=a/b", "name 'a/b'"),
+    ("image.render=32", "image.render is 32"), ("agent.lr.x=1", "holds no keys"), ("seed=[", "not readable"),
+    ("demos.episodes=0", "demos.updates needs demonstrations")])
+def test_a_mistake_is_named(override, told):
+    with pytest.raises(UserError, match="(?s).*" + told.replace("[", r"\[")):
+        load_config("reach-demo", [override])
+
+
+def test_an_unknown_key_lists_what_is_allowed():
+    with pytest.raises(UserError, match="allowed here: render, size, stack, proprio"):
+        load_config("reach-demo", ["image.colour=1"])
+
+
+def test_yaml_reads_1e_minus_4_as_text_and_the_config_does_not():
+    assert load_config("reach-demo", ["memory.gamma=9e-1"]).memory.gamma == 0.9
+
+
+def test_a_file_is_found_by_path_and_named_after_itself(tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed: 4\nimage: {size: 48}\n")
+    config = load_config(str(tmp_path / "mine.yaml"), ["image.stack=2"])
+    assert (config.name, config.seed, config.image.size, config.image.stack) == ("mine", 4, 48, 2)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "seed: [", "\x00"])
+def test_what_is_no_config_is_told(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match="bad.yaml"):
+        load_config(str(tmp_path / "bad.yaml"))
+
+
+def test_a_missing_config_lists_those_that_are_there():
+    with pytest.raises(UserError, match="reach-demo"):
+        load_config("no-such-config")
+
+
+def test_defaults_are_sound():
+    assert Config(name="a").memory.nstep == 3

@@ -1,0 +1,42 @@
+"""Scores: intervals, baselines, and that the policy of a run and of its bundle see the same."""
+
+import numpy as np
+import pytest
+
+from surgrl.config import config_of
+from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, score_of
+from surgrl.policy.image import prepare
+from surgrl.world import FIRST_UNSEEN_SEED, training_world
+
+
+@pytest.fixture(scope="module")
+def world():
+    made = training_world(config_of({"name": "a", "image": {"render": 60, "size": 60, "proprio": True}}))
+    yield made
+    made.close()
+
+
+def test_the_interval_is_wilsons():
+    score = score_of([True] * 9 + [False], [10] * 10, [0.004] * 10)
+    assert (score.success, round(score.low, 3), round(score.high, 3)) == (0.9, 0.596, 0.982)
+    assert score_of([True] * 50, [1] * 50, [0.0] * 50).high == 1.0
+
+
+def test_the_expert_reaches_and_a_random_policy_does_not(world):
+    seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + 5)
+    assert evaluate(world, ExpertPolicy(), seeds).success == 1.0
+    assert evaluate(world, RandomPolicy(), seeds).success <= 0.2
+
+
+def test_a_frame_is_prepared_by_the_robots_function(world):
+    moment = world.reset(seed=1)
+    assert moment.frame.shape == (60, 60, 3) and moment.proprio.shape == (8,)
+    wide = np.repeat(np.repeat(moment.frame, 8, axis=0), 8, axis=1)          # the same picture, 480 px high
+    wide = np.pad(wide, ((0, 0), (80, 80), (0, 0)))
+    assert np.array_equal(prepare(wide, world.image), moment.frame)
+
+
+def test_the_mask_is_the_size_of_the_frame(world):
+    moment = world.reset(seed=1)
+    mask = world.mask(moment)
+    assert mask.shape == (60, 60) and set(np.unique(mask)) == {0, 1}

@@ -1,0 +1,189 @@
+"""Training as a user runs it: from the command line, interrupted, resumed, refused."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from surgrl.export import export
+from surgrl.policy.bundle import PolicyBundle
+from surgrl.policy.errors import UserError
+from surgrl.run import Progress, Run, Table
+from surgrl.train import make_parts
+
+TINY = ["threads=1", "image.render=32", "image.size=32", "memory.capacity=2000", "demos.episodes=2", "demos.updates=40",
+        "steps=30", "eval.episodes=1", "agent.batch_size=16", "agent.hidden_dim=32", "encoder={latent_dim: 16}"]
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+
+def surgrl(*words, **options):
+    """Run the command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "surgrl", *map(str, words)], capture_output=True, text=True, env=ENV,
+                          timeout=200, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that was trained to its (early) end."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = surgrl("train", "reach-demo", "name=tiny", *TINY, "--runs", runs)
+    assert done.returncode == 0, done.stderr
+    return runs / "tiny"
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_finished_run_holds_what_it_promises(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"config.yaml", "eval.csv", "checkpoint.pt", "tensorboard", "metrics.csv"}
+    assert rows(trained / "eval.csv")[-1]["update"] == "50"
+    assert Run(trained).finished()
+
+
+def test_a_finished_run_is_not_trained_again_but_evaluated(trained):
+    again = surgrl("train", "--resume", trained)
+    assert again.returncode == 0 and "finished" in again.stdout
+    said = surgrl("eval", trained, "--episodes", 1)
+    assert said.returncode == 0 and all(word in said.stdout for word in ("policy", "random", "expert"))
+
+
+def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained, tmp_path):
+    bundle = export(trained, tmp_path / "bundle", episodes=1)
+    assert bundle.origin["scores"]["episodes"] == 1 and bundle.origin["config"]["name"] == "tiny"
+    assert PolicyBundle.load(tmp_path / "bundle").image.crop == (0, 80, 480, 480)
+    said = surgrl("check", tmp_path / "bundle")
+    assert said.returncode == 0 and "acts as exported" in said.stdout
+    assert surgrl("eval", tmp_path / "bundle", "--episodes", 1, "--no-baselines").returncode == 0
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    command = [sys.executable, "-m", "surgrl", "train", "reach-demo", "name=killed", *TINY, "demos.updates=400",
+               "checkpoint_every=0",                "steps=0", "--runs", str(tmp_path)]
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not len(rows_or_none(folder / "metrics.csv")) >= 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = rows(folder / "metrics.csv")
+    assert before and not Run(folder).finished()
+    done = surgrl("train", "--resume", folder)
+    assert done.returncode == 0, done.stderr
+    updates = [int(row["update"]) for row in rows(folder / "metrics.csv")]
+    assert updates == list(range(50, 401, 50))          # no row is lost, none is there twice
+    assert rows(folder / "metrics.csv")[:len(before) - 1] == before[:-1]
+    assert Run(folder).finished() and not list(folder.glob("memory-*")) and not list(folder.glob(".*"))
+
+
+def rows_or_none(path):
+    return rows(path) if path.exists() else []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_says_how_to_go_on_and_shows_no_traceback(tmp_path, how):
+    process = subprocess.Popen([sys.executable, "-m", "surgrl", "train", "reach-demo", "name=cut", *TINY,
+                                "demos.updates=100000", "--runs", str(tmp_path)], env=ENV, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "cut" / "metrics.csv").exists():
+        time.sleep(0.1)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"surgrl train --resume {tmp_path / 'cut'}" in out and "Traceback" not in err
+    config = Run(tmp_path / "cut").config()
+    world, agent, memory = make_parts(config)
+    assert Run(tmp_path / "cut").restore(agent, memory).updates >= 50 and memory.demo_steps > 0
+    world.close()
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["train", "no-such"], "no such config"), (["train", "reach-demo", "sede=1"], "unknown key sede"),
+    (["train", "reach-demo", "env.id=surgrl/Fly-v0"], "surgrl/Fly-v0"),
+    (["train", "reach-demo", "env.options={colour: 3}"], "colour"),
+    (["train", "reach-demo", "agent.speed=3"], "speed"), (["train", "reach-demo", "agent.name=sarsa"], "sarsa"),
+    (["train", "reach-demo", "agent.lr=fast"], "fast"), (["train", "reach-demo", "objectives=[{name: x}]"], "'x'"),
+    (["train", "--resume", "nowhere"], "no run here"), (["eval", "nowhere"], "no such bundle"),
+    (["export", "nowhere", "out"], "no run here"), (["eval", "nowhere", "--episodes", "0"], "--episodes is 0"),
+    (["train"], "which config")])
+def test_a_users_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, words, told):
+    done = surgrl(*words, cwd=tmp_path)
+    assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("surgrl: error")]) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_in_place(trained, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(trained, folder)
+    data = bytearray((folder / "checkpoint.pt").read_bytes())
+    (folder / "checkpoint.pt").write_bytes(data[:len(data) // 2])
+    for words in (["train", "--resume", folder], ["export", folder, tmp_path / "out"], ["eval", folder]):
+        done = surgrl(*words)
+        assert done.returncode == 1 and "checkpoint.pt: damaged" in done.stderr and "Traceback" not in done.stderr
+    assert (folder / "checkpoint.pt").stat().st_size == len(data) // 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_never_overwritten(trained):
+    done = surgrl("train", "reach-demo", "name=tiny", *TINY, "--runs", trained.parent)
+    assert done.returncode == 1 and "already holds a run" in done.stderr
+
+
+def test_export_does_not_replace_what_is_no_bundle(trained, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
+    done = surgrl("export", trained, tmp_path / "thesis")
+    assert done.returncode == 1 and "left as it is" in done.stderr
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_stays(trained, small_disk):
+    for words in (["train", "reach-demo", *TINY, "--runs", small_disk], ["export", trained, small_disk / "bundle"]):
+        (small_disk / "filler").write_bytes(bytes(900_000))
+        done = surgrl(*words)
+        assert done.returncode == 1 and "make room" in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert not (small_disk / "bundle").exists() and not list(small_disk.glob(".bundle*"))
+
+
+def test_tables_take_new_columns_and_forget_rows_of_lost_work(tmp_path):
+    table = Table(tmp_path / "t.csv", "update", 0)
+    table.add({"update": 1, "a": 0.5})
+    table.add({"update": 2, "a": 0.6, "b": 7})
+    assert rows(tmp_path / "t.csv") == [{"update": "1", "a": "0.5", "b": ""}, {"update": "2", "a": "0.6", "b": "7"}]
+    Table(tmp_path / "t.csv", "update", 1).add({"update": 2, "b": 8})
+    assert [row["b"] for row in rows(tmp_path / "t.csv")] == ["", "8"]
+
+
+def test_a_checkpoint_of_another_shape_is_refused(trained, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(trained, folder)
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("hidden_dim: 32", "hidden_dim: 48"))
+    world, agent, _ = make_parts(Run(folder).config())
+    with pytest.raises(UserError, match="damaged, or of another config"):
+        Run(folder).restore(agent)
+    world.close()
+    assert Progress().updates == 0
