@@ -51,13 +51,13 @@ def main() -> None:
     scene = env.unwrapped.scene
     env.reset(seed=0)
     scene.picture(size, size)
-    arm, shader = scene.arm("PSM1"), scene.shader(size, size)
+    arm, shader = scene.arm("PSM1"), scene.bullet.shader(scene.camera, size, size)
     in_base = kinematics.forward(arm.q)
 
     def floor() -> object:
         kinematics.inverse(in_base)
         kinematics.link_frames(arm.q)
-        _, _, rgba, buffer, bodies = scene.raster(size, size)
+        _, _, rgba, buffer, bodies = scene.bullet.raster(scene.camera, size, size)
         return shader.shade(np.ascontiguousarray(rgba[:, :, :3]), shader.depth_in_metres(buffer), bodies < 0)
 
     low, high = cpu_ms(floor, stepper(env), seconds=args.seconds)

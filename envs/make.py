@@ -3,11 +3,11 @@
 from typing import Any
 
 from .env import SurgicalEnv
-from .scenes.bullet import BulletScene
+from .scenes.cavity import Cavity
 from .tasks.reach import TOLERANCE, Reach
 
 
 def reach(tolerance: float = TOLERANCE, **options: Any) -> SurgicalEnv:
     """surgrl/Reach-v0. tolerance in m; options: those of SurgicalEnv."""
     task = Reach(tolerance)
-    return SurgicalEnv(BulletScene(), task, **options)
+    return SurgicalEnv(Cavity(), task, **options)

@@ -7,6 +7,8 @@ import numpy as np
 from .camera import Camera
 from .geometry import Array
 
+MARKER = 0.0035         # m, radius of the body "target"
+
 
 class Picture(NamedTuple):
     """One rasterisation of the scene: what the endoscope sees and what only a simulator knows of it."""

@@ -13,7 +13,7 @@ from .policy.spec import Array
 STYLE = """
 :root { color-scheme: light; --ink: #24303c; --soft: #6b7885; --line: #e3e7eb; --accent: #b3243c; }
 * { box-sizing: border-box; }
-body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); background: #fff; }
+body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); }
 header { background: #14090b; color: #f6ecec; padding: 2.2rem 1.5rem; }
 header h1 { margin: 0 0 .3rem; font-size: 1.9rem; }
 header p { margin: 0; color: #d8c3c3; max-width: 62rem; }

@@ -54,7 +54,7 @@ class Run:
         """The config that the run was begun with."""
         path = self.folder / "config.yaml"
         if not path.is_file():
-            raise UserError(f"{self.folder}: no run here (config.yaml is missing); train one with `surgrl train CONFIG`")
+            raise UserError(f"{self.folder}: no run here (config.yaml is missing); make one with `surgrl train CONFIG`")
         try:
             return config_of(yaml.safe_load(path.read_text()))
         except yaml.YAMLError as error:

@@ -3,12 +3,11 @@
 import numpy as np
 
 from ..geometry import Array
-from ..scene import Scene
+from ..scene import MARKER, Scene
 from ..task import Channel, Outcome
 
 SPEED = 0.05            # m/s, what an action of 1 stands for, per axis
 TOLERANCE = 0.005       # m, SurRoL's and LapGym's order for reaching (Xu et al. 2021; Scheikl et al. 2023)
-MARKER = 0.0035         # m, radius of the marker, which rests on the tissue
 GAIN = 6.0              # 1/s, of the expert's approach
 
 

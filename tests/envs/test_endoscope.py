@@ -47,7 +47,8 @@ def test_depth_buffer_turns_into_metres():
     assert shader.depth_in_metres(np.array([[0.0, 1.0]]))[0] == pytest.approx([0.01, 0.5])
 
 
-@pytest.mark.parametrize("change", [{"near": 0.0}, {"far": 0.005}, {"fov": 0.0}, {"fov": 200.0}, {"target": (0, 0, 0.1)}])
+@pytest.mark.parametrize("change", [{"near": 0.0}, {"far": 0.005}, {"fov": 0.0}, {"fov": 200.0},
+                                    {"target": (0, 0, 0.1)}])
 def test_an_impossible_camera_is_refused(change):
     values = {"frame": "c", "eye": (0, 0, 0.1), "target": (0, 0, 0), "fov": 60.0, "near": 0.01, "far": 0.5}
     with pytest.raises(ValueError, match="camera c"):

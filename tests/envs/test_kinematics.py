@@ -11,8 +11,10 @@ HIGH = np.array([1.3, 0.75, 0.24, 4.0, 1.35, 1.35])
 
 def dh_product(q):
     """Frame of the wrist's yaw axis, from the table alone."""
-    rows = [(np.pi / 2, 0, 0, np.pi / 2 + q[0]), (-np.pi / 2, 0, 0, -np.pi / 2 + q[1]), (np.pi / 2, 0, q[2] - 0.4318, 0),
-            (0, 0, 0.4162, q[3]), (-np.pi / 2, 0, 0, -np.pi / 2 + q[4]), (-np.pi / 2, 0.0091, 0, -np.pi / 2 + q[5])]
+    rows = [(np.pi / 2, 0, 0, np.pi / 2 + q[0]), (-np.pi / 2, 0, 0, -np.pi / 2 + q[1]),
+            (np.pi / 2, 0, q[2] - 0.4318, 0),
+            (0, 0, 0.4162, q[3]), (-np.pi / 2, 0, 0, -np.pi / 2 + q[4]),
+            (-np.pi / 2, 0.0091, 0, -np.pi / 2 + q[5])]
     pose = np.eye(4)
     for alpha, a, d, theta in rows:
         turn_x, turn_z = np.eye(4), np.eye(4)
