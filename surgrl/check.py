@@ -19,8 +19,8 @@ def run(args: argparse.Namespace) -> None:
     image, action = bundle.image, bundle.action
     print(f"{bundle.folder}: whole, and acts as exported (golden actions within {runtime.golden_error:.1e})")
     print(f"  task    {bundle.task}")
-    print(f"  image   {image.camera}: crop {list(image.crop)} of {image.width}x{image.height} {image.colour}, "
-          f"{image.stack} x {image.size[0]}x{image.size[1]} px at {image.rate:g} Hz")
+    print(f"  image   {image.camera}: crop {list(image.crop)} of {image.width}x{image.height} "
+          f"{image.colour}, {image.stack} x {image.size[0]}x{image.size[1]} px at {image.rate:g} Hz")
     print(f"  proprio {', '.join(bundle.proprio.names) or 'none: images alone'}")
     for name, unit, low, high in zip(action.names, action.units, action.low, action.high, strict=True):
         print(f"  action  {name} in [{low:g}, {high:g}] {unit}, frame {action.frame}")

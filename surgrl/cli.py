@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,13 +20,16 @@ COMMANDS = {
     "list": ("listing", "tasks, agents, objectives, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
+# package -> the extra that brings it
+EXTRAS = {"av": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn", "onnx": "learn",
+          "onnxscript": "learn", "matplotlib": "learn", "rclpy": "ros"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `surgrl ARGV`; the exit code: 0 done, 1 refused, 2 usage, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
-        prog="surgrl", description="Image-based policies for surgical robots: simulate, learn, export, serve.")
+        prog="surgrl", description="Policies for surgical robots on images: simulate, learn, export, serve.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, (_, text) in COMMANDS.items():
@@ -34,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
             except ModuleNotFoundError as error:
-                return _refuse(f"`surgrl {name}` needs the package {error.name!r}, which is not installed; "
-                               "see the extras in README.md, e.g. pip install 'surgrl[all]'")
+                return _refuse(_missing(name, error))
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     args = parser.parse_args(argv)
@@ -43,15 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except UserError as error:
         return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return _refuse(_missing(args.command, error))
     except KeyboardInterrupt:
         print("\nsurgrl: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:         # `surgrl list | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""
         return _refuse(f"{error.strerror}{where}; what was there before is left as it was: "
                        "make room or choose another folder")
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> str:
+    return (f"`surgrl {command}` needs the package {error.name!r}, which is not installed: "
+            f"pip install 'surgrl[{EXTRAS.get(str(error.name), 'all')}]'")
 
 
 def _refuse(text: str) -> int:

@@ -29,7 +29,7 @@ class PolicyBundle:
 
     @property
     def onnx(self) -> Path:
-        """The network: `images` (B, 3*stack, h, w) uint8 [, `proprio` (B, P) float32] -> (B, A) in [-1, 1]."""
+        """The network: `images` (B, 3*stack, h, w) uint8 [, `proprio` (B, P) float32] -> (B, A) in -1..1."""
         return self.folder / "policy.onnx"
 
     def golden(self) -> dict[str, Array]:
@@ -44,20 +44,20 @@ class PolicyBundle:
             "format": FORMAT, "task": self.task, "image": asdict(self.image), "proprio": asdict(self.proprio),
             "action": asdict(self.action), "origin": self.origin,
             "sha256": {name: _file_hash(self.folder / name) for name in FILES}}
-        manifest = json.loads(json.dumps(manifest))     # tuples to lists: plain YAML, same hash when read back
+        manifest = json.loads(json.dumps(manifest))     # tuples to lists, as YAML reads them back
         manifest["sha256"]["manifest"] = _manifest_hash(manifest)
         (self.folder / "manifest.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False, width=110))
 
     @classmethod
     def load(cls, folder: str | Path) -> "PolicyBundle":
-        """Read and verify a bundle. UserError names the file that is missing, changed or of another format."""
+        """Read and verify a bundle. UserError names what is missing, changed or of another format."""
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such bundle; make one with `surgrl export RUN {folder}`")
         for name in ("manifest.yaml", *FILES):
             if not (folder / name).is_file():
-                raise UserError(f"{folder}: {name} is missing; a bundle holds manifest.yaml, {', '.join(FILES)}: "
-                                "copy or export it anew")
+                raise UserError(f"{folder}: {name} is missing; a bundle holds manifest.yaml, "
+                                f"{', '.join(FILES)}: copy or export it anew")
         manifest = _read_manifest(folder / "manifest.yaml")
         for name in FILES:
             if _file_hash(folder / name) != manifest["sha256"].get(name):

@@ -8,7 +8,7 @@ from .spec import Array, ImageSpec
 
 
 def prepare(frame: Array, spec: ImageSpec) -> Array:
-    """(H, W, 3) or (H, W) uint8 -> (h, w, 3) or (h, w) uint8, by area averaging (no aliasing).
+    """(H, W, 3) RGB or (H, W) uint8 -> (h, w, 3) in spec.colour or (h, w) uint8, by area averaging.
 
     H x W may be any resolution of the shape that `spec` was made for; UserError otherwise.
     """
@@ -17,6 +17,8 @@ def prepare(frame: Array, spec: ImageSpec) -> Array:
                         "it must be uint8 (height, width, 3)")
     top, left, rows, columns = spec.crop_in(*frame.shape[:2])
     view = frame[top:top + rows, left:left + columns]
-    if view.shape[:2] == spec.size:
-        return np.ascontiguousarray(view)
-    return cv2.resize(view, spec.size[::-1], interpolation=cv2.INTER_AREA)
+    if view.shape[:2] != spec.size:
+        view = cv2.resize(view, spec.size[::-1], interpolation=cv2.INTER_AREA)
+    if spec.colour == "bgr" and view.ndim == 3:
+        view = view[:, :, ::-1]
+    return np.array(view, order="C")    # a copy: cameras reuse buffers, the runtime keeps frames

@@ -54,8 +54,8 @@ class PolicyRuntime:
                 raise UserError(f"this policy reads proprio {self.bundle.proprio.names}; "
                                 f"got {None if proprio is None else np.shape(proprio)}")
             inputs["proprio"] = np.asarray(proprio, np.float32)[None]
-        actions: Array = self.session.run(None, inputs)[0]
-        return actions[0]
+        actions: Array = np.asarray(self.session.run(None, inputs)[0])[0]       # (A,)
+        return actions
 
     def _prove_golden(self, tolerance: float) -> float:
         """Run the exported frames; the largest error of their actions, UserError when above tolerance."""
@@ -66,5 +66,6 @@ class PolicyRuntime:
         error = float(np.abs(np.stack(actions) - golden["actions"]).max())
         if not error <= tolerance:
             raise UserError(f"{self.bundle.folder}: a golden action is off by {error:.2g}, allowed "
-                            f"{tolerance:.2g}; this machine does not run the policy that was exported: do not use it here")
+                            f"{tolerance:.2g}; this machine does not run the policy that was exported: "
+                            "do not use it here")
         return error

@@ -1,0 +1,31 @@
+# make demo | make test: all set-up included, from any folder. PYTHON=python3.12 chooses another Python.
+PYTHON ?= python3
+IN := .venv/bin/python
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(IN) -m surgrl demo
+
+test: .venv/installed
+	$(IN) -m pytest
+
+lint: .venv/installed
+	$(IN) -m ruff check
+	$(IN) -m mypy
+
+# Console scripts carry the absolute path of .venv in their first line, which breaks on spaces: hence `-m`.
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "surgrl: no $(PYTHON) here; install Python 3.10 or newer, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+		{ echo "surgrl: $$("$(PYTHON)" -V) is too old; 3.10 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c "import ensurepip, venv" 2>/dev/null || \
+		{ echo "surgrl: $(PYTHON) cannot make virtual environments; on Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(IN) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf build dist install log ./*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,235 @@
+"""Recorded video in and out, on PyAV: pictures by presentation time; H.264 that a browser plays."""
+
+import re
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import av
+import numpy as np
+
+from .files import atomic_file
+from .policy.errors import UserError
+from .policy.spec import Array
+
+T = TypeVar("T")
+DEPTH = 8           # items that a thread may be ahead; a 640x480 picture as RGB and YUV is 1.4 MB
+BT601 = (5, 1)      # FFmpeg's numbers: matrix of standard definition, limited range
+TIMESTAMP = 1e-3    # s, coarsest rounding of a presentation time (Matroska's)
+
+
+class Picture(NamedTuple):
+    """One decoded frame; converting it costs, so that is left to whoever needs it."""
+
+    number: int             # of the frame in the file, from 0
+    time: float             # s of presentation, since the first frame
+    until: float            # s, when it has been shown for as long as the file says
+    frame: av.VideoFrame
+
+    def rgb(self) -> Array:
+        """(H, W, 3) uint8, by the colour matrix and range that the file names."""
+        return self.frame.to_ndarray(format="rgb24")
+
+    def yuv(self, width: int, height: int) -> Array:
+        """(height * 3 // 2, width) uint8, the planes of yuv420p one below the other; both even."""
+        return self.frame.to_ndarray(format="yuv420p", width=width, height=height)
+
+
+class VideoReader:
+    """The video stream of a file. Refuses what has none, and tells when it is damaged or ends too early."""
+
+    def __init__(self, path: str | Path):
+        """Open the file and read what it promises."""
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such video file")
+        try:
+            self._container = av.open(str(self.path))
+        except (av.FFmpegError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: {_why_not_opened(self.path)}") from error
+        streams = [stream for stream in self._container.streams.video
+                   if not stream.disposition & av.stream.Disposition.attached_pic]      # a cover, not a video
+        if not streams:
+            self._container.close()
+            raise UserError(f"{path}: holds no video stream; give a file with moving pictures: mp4, avi, mkv")
+        self._stream = stream = streams[0]
+        self._unit = float(stream.time_base or 1)               # s, of a time stamp
+        stream.thread_type = "AUTO"
+        self.width, self.height = stream.width, stream.height
+        self.rate = float(stream.average_rate or 0)             # Hz, mean; 0: the file does not say
+        self.duration = self._promised()                        # s; None: the file does not say
+        self.colour = (stream.codec_context.colorspace, stream.codec_context.color_range)
+
+    def __enter__(self) -> "VideoReader":
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def pictures(self, start: float = 0.0) -> Iterator[Picture]:
+        """Every picture in order of presentation, from the one shown at `start` (s) on. Can be read once."""
+        skipped, packets = self._packets(start)
+        read, until, shown = skipped, 0.0, None
+        try:
+            for packet in packets:
+                if packet.is_corrupt:
+                    raise self._damaged(read, until, "the data end within a picture")
+                for frame in packet.decode():
+                    picture = self._picture(read, frame)
+                    # A decoder paints over what it cannot read, and a policy would act on the paint.
+                    if frame.is_corrupt and picture.until > start:
+                        raise self._damaged(read, until, "a picture is damaged")
+                    read, until = read + 1, max(until, picture.until)
+                    if picture.time <= start + TIMESTAMP:
+                        shown = picture
+                        continue
+                    if shown is not None:
+                        yield shown
+                        shown = None
+                    yield picture
+        except av.FFmpegError as error:
+            raise self._damaged(read, until, str(error.strerror)) from error
+        if shown is not None and start < shown.until:
+            yield shown
+        if read == skipped:
+            raise self._damaged(read, until, "no picture could be decoded")
+        if self.duration is not None and until < self.duration - max(2.5 / (self.rate or 30), 0.1):
+            raise self._damaged(read, until, "it ends too early")
+
+    def _picture(self, number: int, frame: av.VideoFrame) -> Picture:
+        if frame.pts is None or frame.rotation:
+            what = "is rotated by a flag" if frame.rotation else f"gives no time for frame {number}"
+            raise UserError(f"{self.path}: {what}; encode it anew: ffmpeg -i {self.path.name} mended.mp4")
+        time = self._seconds(frame.pts)
+        span = frame.duration or 0
+        return Picture(number, time, time + span * self._unit, frame)
+
+    def _packets(self, start: float) -> tuple[int, Iterator[Any]]:
+        """Count of frames left out, and the packets from the last key frame before `start` on."""
+        skipped, group, key = 0, list[Any](), -np.inf
+        packets = self._container.demux(self._stream)
+        try:
+            for packet in packets:
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is None or packet.dts is None:
+                    return skipped, chain(group, [packet], packets)
+                if packet.is_keyframe and self._seconds(stamp) <= start:
+                    skipped, group, key = skipped + len(group), [], stamp
+                if stamp < key:     # leads the key frame but needs the group before it (an open GOP)
+                    skipped += 1
+                    continue
+                group.append(packet)
+                if self._seconds(packet.dts) > start and stamp > key:
+                    return skipped, chain(group, packets)
+        except av.FFmpegError as error:
+            raise self._damaged(skipped + len(group), start, str(error.strerror)) from error
+        return skipped, iter(group)
+
+    def _seconds(self, stamp: int) -> float:
+        return (stamp - (self._stream.start_time or 0)) * self._unit
+
+    def _promised(self) -> float | None:
+        """s that the file says its video lasts; a sound track may last longer."""
+        stream, container = self._stream, self._container
+        if container.format.name == "avi" and stream.frames and self.rate:
+            return stream.frames / self.rate        # the duration is guessed from the size: a cut would pass
+        if stream.duration is not None:
+            return stream.duration * self._unit
+        told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))      # Matroska
+        if told:
+            return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
+        if container.duration is not None and len(container.streams) == 1:
+            return container.duration / av.time_base
+        return None
+
+    def _damaged(self, read: int, until: float, why: str) -> UserError:
+        whole = "" if self.duration is None else f" of {self.duration:.2f} s"
+        return UserError(
+            f"{self.path}: damaged or cut off: {read} frames could be read, {until:.2f} s{whole} ({why}); "
+            "copy it anew, replay the part before with --duration, or save what can be read: "
+            f"ffmpeg -err_detect ignore_err -i {self.path.name} mended.mp4")
+
+
+def _why_not_opened(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:8] == b"ftyp":        # an mp4's index is written last
+        return ("an mp4 without its index: the recording or the copy was cut off, and no frame can be read; "
+                "copy it anew, or rebuild the index with a tool such as untrunc")
+    return "not a video that can be read; give an mp4, avi or mkv file"
+
+
+class VideoWriter:
+    """An H.264 yuv420p mp4 of constant rate, encoded in a thread of its own."""
+
+    def __init__(self, path: str | Path, size: tuple[int, int], *, rate: float,
+                 colour: tuple[int, int] = BT601):
+        """size: width, height px, both even; rate: Hz; colour: matrix and range that the planes are in."""
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        # Measured at 640x480: 0.9 ms of CPU time a frame; crf for qp 1.2, superfast for ultrafast 2.8.
+        self._stream = stream = self._container.add_stream(
+            "libx264", rate=Fraction(rate).limit_denominator(10_000),
+            options={"preset": "ultrafast", "qp": "25"})
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = colour
+        stream.codec_context.thread_count = 1
+        stream.codec_context.gop_size = max(1, round(2 * rate))     # a browser jumps to key frames
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "VideoWriter":
+        """Itself."""
+        return self
+
+    def write(self, yuv: Array) -> None:
+        """Queue (height * 3 // 2, width) uint8, planes of yuv420p; raises an earlier frame's error."""
+        self._pending.append(self._pool.submit(self._encode, yuv))
+        if len(self._pending) > DEPTH:
+            self._pending.popleft().result()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Finish the file; after an error, only close it."""
+        try:
+            if kind is None:
+                self._pending.append(self._pool.submit(self._encode, None))
+                for frame in self._pending:
+                    frame.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+            self._container.close()
+
+    def _encode(self, yuv: Array | None) -> None:
+        frame = None if yuv is None else av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        self._container.mux(self._stream.encode(frame))
+
+
+def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
+    """Write (H, W, 3) uint8 RGB frames at `rate` Hz as an mp4 that a browser plays; whole or not at all."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"{path}: a video of no frames; give at least one")
+    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2        # yuv420p has even sizes only
+    with atomic_file(path) as scratch, VideoWriter(scratch, (width, height), rate=rate) as writer:
+        for rgb in chain([first], frames):
+            even = np.ascontiguousarray(rgb[:height, :width])
+            writer.write(av.VideoFrame.from_ndarray(even, format="rgb24").to_ndarray(format="yuv420p"))
+
+
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items, made in a thread that runs up to DEPTH of them ahead; its error is raised here."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        pending = deque(pool.submit(next, items, end) for _ in range(DEPTH))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, items, end))
+            yield item

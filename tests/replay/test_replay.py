@@ -1,0 +1,203 @@
+"""`surgrl replay` as a user runs it, on videos that are really encoded and decoded."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgrl.cli import main
+from surgrl.video import VideoReader
+
+
+@pytest.fixture
+def replay(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+    """Run the command: exit code, rows of actions.csv, and what it wrote to stderr."""
+    def call(video: Path, *options: str, policy: Path = bundle) -> tuple[int, list[dict[str, str]], str]:
+        code = main(["replay", str(policy), str(video), "--out", str(tmp_path / "out"), *options])
+        table = tmp_path / "out" / "actions.csv"
+        rows = list(csv.DictReader(table.read_text().splitlines())) if table.is_file() else []
+        return code, rows, capsys.readouterr().err
+    return call
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.mkv", "libx264")])
+def test_every_frame_at_the_rate_of_the_policy_is_acted_on(tmp_path, make_video, replay, name, codec):
+    code, rows, _ = replay(make_video(tmp_path / name, codec=codec))
+    assert code == 0
+    assert [row["frame"] for row in rows] == [str(number) for number in range(30)]
+    assert [float(row["time_s"]) for row in rows] == pytest.approx(np.arange(30) / 30, abs=1e-3)
+    assert {float(row["v_x [m/s]"]) for row in rows} == {0.025}
+    assert all(float(row["age_ms"]) <= 1.0 and row["hold"] == "0" for row in rows)
+
+
+def test_the_annotated_video_has_one_frame_for_each_action_and_a_legible_size(tmp_path, make_video, replay):
+    _, rows, _ = replay(make_video(tmp_path / "a.mp4"))
+    with VideoReader(tmp_path / "out" / "replay.mp4") as video:
+        assert (video.width, video.height) == (640, 480)
+        assert len(list(video.pictures())) == len(rows)
+
+
+def test_no_video_writes_the_table_only(tmp_path, make_video, replay):
+    replay(make_video(tmp_path / "a.mp4"), "--no-video")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["actions.csv"]
+
+
+def test_the_folder_is_named_after_the_video_and_lies_where_the_user_is(tmp_path, make_video, bundle,
+                                                                        monkeypatch):
+    video = make_video(tmp_path / "opération 1.mp4", count=3)
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    assert main(["replay", str(bundle), str(video)]) == 0
+    assert sorted(path.name for path in Path("opération 1-replay").iterdir()) == ["actions.csv", "replay.mp4"]
+
+
+def test_a_60_fps_video_feeds_a_30_hz_policy_every_other_frame(tmp_path, make_video, replay):
+    _, rows, _ = replay(make_video(tmp_path / "a.mp4", rate=60, count=60), "--no-video")
+    assert [int(row["frame"]) for row in rows] == list(range(0, 60, 2))
+
+
+def test_a_25_fps_video_repeats_some_frames_for_a_30_hz_policy_and_tells_age(tmp_path, make_video, replay):
+    _, rows, _ = replay(make_video(tmp_path / "a.mp4", rate=25, count=50), "--no-video")
+    assert len(rows) == 60
+    assert {int(row["frame"]) for row in rows} == set(range(50))
+    assert max(float(row["age_ms"]) for row in rows) == pytest.approx(33.3, abs=0.1)
+
+
+def test_an_image_older_than_the_limit_holds(tmp_path, make_video, replay):
+    times = [*np.arange(10) / 30, 0.3 + 0.5, *(0.8 + np.arange(1, 5) / 30)]     # 0.5 s without a picture
+    _, rows, _ = replay(make_video(tmp_path / "a.mkv", times=times), "--no-video")
+    held = [row for row in rows if row["hold"] == "1"]
+    assert [float(row["age_ms"]) > 100 for row in rows] == [row["hold"] == "1" for row in rows]
+    assert 10 <= len(held) <= 12
+    assert held[0]["reasons"].startswith("image is 133 ms old") and held[0]["v_x [m/s]"] == ""
+    assert float(held[0]["sent_speed [m/s]"]) == 0.0
+
+
+def test_the_gate_brakes_a_start_that_is_too_sudden(tmp_path, make_video, replay):
+    _, rows, _ = replay(make_video(tmp_path / "a.mp4"), "--no-video", "--acceleration", "0.15")
+    sent = [float(row["sent_speed [m/s]"]) for row in rows]
+    assert sent[:6] == pytest.approx([0.005, 0.01, 0.015, 0.02, 0.025, 0.025])
+    assert rows[0]["reasons"].startswith("acceleration") and rows[6]["reasons"] == ""
+
+
+def test_an_action_that_is_no_number_holds(tmp_path, make_video, make_bundle, replay):
+    make_bundle(tmp_path / "nan", "nan")
+    code, rows, _ = replay(make_video(tmp_path / "a.mp4", count=3), policy=tmp_path / "nan")
+    assert code == 0 and all(row["hold"] == "1" and row["v_x [m/s]"] == "nan" for row in rows)
+
+
+def test_start_and_duration_pick_a_part_by_presentation_time(tmp_path, make_video, replay):
+    video = make_video(tmp_path / "a.mp4", count=90)
+    _, whole, _ = replay(video, "--no-video")
+    _, part, _ = replay(video, "--no-video", "--start", "1.5", "--duration", "0.5")
+    assert [row["frame"] for row in part] == [str(number) for number in range(45, 60)]
+    assert [row["time_s"] for row in part] == [row["time_s"] for row in whole[45:60]]
+
+
+def test_rate_overrides_the_policy(tmp_path, make_video, replay):
+    _, rows, _ = replay(make_video(tmp_path / "a.mp4"), "--no-video", "--rate", "10")
+    assert [int(row["frame"]) for row in rows] == list(range(0, 30, 3))
+
+
+def test_another_shape_takes_the_middle_and_says_so_in_one_line(tmp_path, make_video, replay):
+    code, rows, told = replay(make_video(tmp_path / "a.mp4", size=(320, 180)), "--no-video")
+    assert code == 0 and len(rows) == 30
+    assert "its middle 240x180 is used" in told and told.count("\n") == 1
+
+
+def test_another_resolution_of_the_same_shape_says_nothing(tmp_path, make_video, replay):
+    code, _, told = replay(make_video(tmp_path / "a.mp4", size=(320, 240)), "--no-video")
+    assert code == 0 and told == ""
+
+
+def test_crop_picks_the_part_that_is_the_picture_of_the_camera(tmp_path, make_video, replay):
+    video = make_video(tmp_path / "a.mp4", size=(320, 180))
+    code, _, told = replay(video, "--no-video", "--crop", "10,20,120,160")
+    assert code == 0 and told == ""
+
+
+def _truncate(path: Path, part: float) -> Path:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:int(len(whole) * part)])
+    return path
+
+
+def _damage(path: Path) -> Path:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle:middle + 2000] = bytes(byte ^ 0x5A for byte in data[middle:middle + 2000])
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("name", "codec", "flags"), [
+    ("a.mp4", "libx264", "faststart"), ("a.avi", "mpeg4", ""), ("a.mkv", "libx264", "")])
+@pytest.mark.parametrize("hurt", [lambda path: _truncate(path, 0.6), _damage], ids=["cut", "damaged"])
+def test_a_broken_video_is_refused_with_a_mend(tmp_path, make_video, replay, name, codec, flags, hurt):
+    video = hurt(make_video(tmp_path / name, count=60, codec=codec, movflags=flags, noise=True))
+    code, _, told = replay(video)
+    assert code == 1 and told.count("\n") == 1
+    assert "frames could be read" in told and "of 2.00 s" in told and "ffmpeg -err_detect" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name], "something half-written was left"
+
+
+def test_the_part_before_the_damage_can_be_replayed(tmp_path, make_video, replay):
+    video = _truncate(make_video(tmp_path / "a.mkv", count=60, noise=True), 0.6)
+    code, rows, _ = replay(video, "--no-video", "--duration", "0.5")
+    assert code == 0 and len(rows) == 15
+
+
+def test_a_broken_video_leaves_the_result_of_an_earlier_run(tmp_path, make_video, replay):
+    video = make_video(tmp_path / "a.mkv", count=60, noise=True)
+    replay(video)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    code, _, _ = replay(_truncate(video, 0.6))
+    assert code == 1 and {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_an_mp4_whose_recording_was_cut_off_has_no_index(tmp_path, make_video, replay):
+    code, _, told = replay(_truncate(make_video(tmp_path / "a.mp4"), 0.6))
+    assert code == 1 and "without its index" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    (("--crop", "0,0,130,160"), "must lie inside"), (("--crop", "1,2,3"), "four whole numbers"),
+    (("--crop", "-1,0,50,50"), "must lie inside"), (("--start", "5"), "lasts 1.00 s"),
+    (("--start", "-1"), "start must be 0 or more"), (("--duration", "0"), "duration above 0"),
+    (("--duration", "nan"), "duration above 0"), (("--rate", "0"), "above 0 and at most 1000"),
+    (("--speed", "-1"), "limit speed"), (("--acceleration", "nan"), "limit acceleration")])
+def test_a_wrong_option_is_refused_in_one_line(tmp_path, make_video, replay, options, word):
+    code, _, told = replay(make_video(tmp_path / "a.mp4"), *(f"{options[0]}={options[1]}",))
+    assert code == 1 and word in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_such_file_no_video_and_sound_alone_are_told_apart(tmp_path, replay):
+    import av
+    assert "no such video file" in replay(tmp_path / "none.mp4")[2]
+    (tmp_path / "garbage.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    assert "not a video" in replay(tmp_path / "garbage.mp4")[2]
+    (tmp_path / "empty.mp4").touch()
+    assert "not a video" in replay(tmp_path / "empty.mp4")[2]
+    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
+        stream = file.add_stream("aac", rate=48000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 48000
+        file.mux(stream.encode(sound))
+        file.mux(stream.encode())
+    assert "no video stream" in replay(tmp_path / "sound.mp4")[2]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_that_reads_the_robot_cannot_be_replayed(tmp_path, make_video, make_bundle, replay):
+    make_bundle(tmp_path / "proprio", proprio=("x", "y"))
+    code, _, told = replay(make_video(tmp_path / "a.mp4"), policy=tmp_path / "proprio")
+    assert code == 1 and "reads the state of the robot too (x, y)" in told
+
+
+def test_out_that_is_a_file_is_refused(tmp_path, make_video, replay):
+    (tmp_path / "out").write_text("mine")
+    code, _, told = replay(make_video(tmp_path / "a.mp4"))
+    assert code == 1 and "is a file" in told and (tmp_path / "out").read_text() == "mine"

@@ -1,0 +1,91 @@
+"""The command as a user types it: help works, and a mistake is told in one line."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from surgrl.cli import COMMANDS, EXTRAS
+
+HERE = [name for name, (module, _) in COMMANDS.items() if find_spec(f"surgrl.{module}")]
+
+
+Done = subprocess.CompletedProcess[str]
+
+
+def surgrl(*words: str, cwd: Path | None = None, without: Sequence[str] = ()) -> Done:
+    """Run `surgrl WORDS`, as if the packages `without` were not installed."""
+    root = str(Path(__file__).parents[1])
+    code = (f"import sys; sys.path.insert(0, {root!r}); sys.modules.update({dict.fromkeys(without)}); "
+            "from surgrl.cli import main; sys.exit(main(sys.argv[1:]))")
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=cwd, capture_output=True, text=True,
+                          timeout=120, check=False)
+
+
+def assert_refused(done: Done, *words: str) -> None:
+    """Exit code 1, one line that begins with `surgrl: error:`, no traceback."""
+    assert done.returncode == 1
+    assert done.stderr.startswith("surgrl: error: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_names_every_command():
+    done = surgrl("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_every_command_explains_itself(command):
+    done = surgrl(command, "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: surgrl {command}"), done.stderr
+
+
+@pytest.mark.parametrize("words", [["check", "none"], ["replay", "none", "none.mp4"]])
+def test_an_unknown_bundle_is_told_in_one_line(tmp_path, words):
+    assert_refused(surgrl(*words, cwd=tmp_path), "none: no such bundle folder", "pretrained are:")
+
+
+def test_a_folder_that_is_no_bundle_is_told_in_one_line(tmp_path):
+    assert_refused(surgrl("check", str(tmp_path)), "manifest.yaml is missing")
+
+
+def test_a_video_that_is_not_there_is_told_in_one_line(tmp_path, make_bundle):
+    make_bundle(tmp_path / "bundle")
+    assert_refused(surgrl("replay", "bundle", "none.mp4", cwd=tmp_path), "none.mp4: no such video file")
+
+
+def test_a_whole_bundle_is_told_with_its_units(tmp_path, make_bundle):
+    make_bundle(tmp_path / "my bundle é")
+    done = surgrl("check", "my bundle é", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "acts as exported" in done.stdout and "v_x in [-0.05, 0.05] m/s" in done.stdout
+
+
+def test_a_reader_that_stops_listening_is_no_error_to_tell_of(tmp_path, make_bundle):
+    make_bundle(tmp_path / "bundle")
+    check = shlex.join([sys.executable, "-u", "-m", "surgrl", "check", str(tmp_path / "bundle")])
+    done = subprocess.run(["bash", "-c", f"{check} | true"], cwd=Path(__file__).parents[1],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+
+
+def test_no_command_and_an_unknown_one_are_a_matter_of_usage():
+    for words in ([], ["dance"]):
+        done = surgrl(*words)
+        assert done.returncode == 2 and done.stderr.startswith("usage: surgrl")
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it():
+    assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install 'surgrl[video]'")
+
+
+def test_every_extra_that_a_refusal_names_is_one_that_setup_cfg_offers():
+    text = (Path(__file__).parents[1] / "setup.cfg").read_text()
+    offered = text[text.index("[options.extras_require]"):]
+    assert all(f"\n{extra} =" in offered for extra in EXTRAS.values())
