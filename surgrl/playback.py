@@ -40,7 +40,8 @@ class Playback:
         self.axes = [action.names.index(name) if name in action.names else None for name in AXES]
         self.drawable = action.frame == bundle.image.camera and any(axis is not None for axis in self.axes)
         fastest = [max(-action.low[axis], action.high[axis]) for axis in self.axes if axis is not None]
-        speed = max(fastest, default=1.0) if speed is None else speed
+        if speed is None:       # what the policy can ask for, along all axes at once
+            speed = float(np.linalg.norm(fastest)) if fastest else 1.0
         self.limits = Limits(speed, speed / RAMP if acceleration is None else acceleration,
                              (-NOWHERE,) * 3, (NOWHERE,) * 3, NOWHERE, {"image": MAX_AGE})
         self.runtime = PolicyRuntime(bundle)

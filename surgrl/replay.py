@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
     add("--crop", help="top,left,height,width in px: the part of the video that is the camera's picture")
     add("--rate", type=float, help="Hz at which the policy is asked; default: as it was trained")
-    add("--speed", type=float, help="m/s, limit of the gate; default: the policy's fastest axis")
+    add("--speed", type=float, help="m/s, limit of the gate; default: the fastest that the policy can ask for")
     add("--acceleration", type=float, help=f"m/s2, limit of the gate; default: speed / {RAMP} s")
     add("--no-video", action="store_true", help="write actions.csv only")
 
