@@ -1,0 +1,140 @@
+"""`surgrl serve` end to end: simulated robot, policy, results; what it refuses; what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from surgrl import serve
+from surgrl.policy.errors import UserError
+from surgrl.serve import serve_episodes, summary
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that `pid` has started (Linux)."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids: list[int], seconds: float = 8.0) -> bool:
+    """Whether all end in time."""
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(alive(pid) for pid in pids)
+
+
+@pytest.fixture(autouse=True)
+def no_orphans():
+    """Each test ends with the child processes that it began with."""
+    before = children_of(os.getpid())
+    yield
+    assert set(children_of(os.getpid())) <= set(before)
+
+
+def test_episodes_are_served_and_told(domain, right, tmp_path):
+    lines: list[str] = []
+    results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=320, height=240,
+                             results=tmp_path / "results.json", say=lines.append)
+    (episode,) = results["episodes"]
+    assert episode["seed"] == 5 and len(episode["latency_ms"]) > 10 and not results["interrupted"]
+    assert any(line.startswith("policy active:") for line in lines)
+    assert any(line.startswith("episode 1/1:") for line in lines)
+    assert summary(results).startswith(f"success {int(episode['success'])}/1, image-to-command p50")
+
+
+def servoing_to(goal: np.ndarray, folder: Path, make_bundle) -> Path:
+    """A bundle that reads the tip from proprio and goes to `goal` (3,) m in the optical frame, at 6/s."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+    bundle = make_bundle(folder, proprio=("x", "y", "z"))
+    gain = np.float32(6.0 / 0.05)
+    nodes = [helper.make_node("Sub", ["goal", "proprio"], ["way"]),
+             helper.make_node("Mul", ["way", "gain"], ["wanted"]),
+             helper.make_node("Clip", ["wanted", "low", "high"], ["action"])]
+    values = {"goal": np.float32(goal)[None], "gain": gain, "low": np.float32(-1), "high": np.float32(1)}
+    shapes = {"images": (TensorProto.UINT8, ["B", 3, 64, 64]), "proprio": (TensorProto.FLOAT, ["B", 3])}
+    graph = helper.make_graph(
+        nodes, "servo", [helper.make_tensor_value_info(name, *shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["B", 3])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, bundle.onnx)
+    bundle.write(np.zeros((1, 120, 160, 3), np.uint8), np.zeros((1, 3), np.float32),
+                 np.clip(gain * np.float32(goal), -1, 1)[None])
+    return folder
+
+
+def test_frames_and_proprio_are_right_all_the_way_to_the_marker(domain, make_bundle, tmp_path):
+    env = gymnasium.make("envs:surgrl/Reach-v0", observation="state")
+    observation, _ = env.reset(seed=7)
+    env.close()
+    bundle = servoing_to(observation["proprio"][:3] + observation["state"], tmp_path / "servo", make_bundle)
+    results = serve_episodes(bundle, episodes=1, seed=7, domain=domain + 3, width=320, height=240,
+                             say=lambda _: None)
+    assert results["episodes"][0]["success"] and results["episodes"][0]["distance"] < 0.005
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    ({"task": "surgrl/Retract-v0"}, "is a policy for surgrl/Reach-v0"),
+    ({"domain": 233}, "0 to 232"),
+    ({"width": 640, "height": 360}, "another shape"),
+    ({"params": "nowhere.yaml"}, "no such parameter file"),
+])
+def test_what_cannot_be_served_is_refused_before_anything_starts(right, options, word):
+    with pytest.raises(UserError, match=word):
+        serve_episodes(right, say=lambda _: None, **options)
+
+
+@pytest.mark.parametrize("discovery", [serve.DISCOVERY, 0.0])
+def test_a_second_policy_node_in_the_domain_is_refused(policy, domain, right, monkeypatch, discovery):
+    monkeypatch.setattr(serve, "DISCOVERY", discovery)      # 0: it is heard of only after ours has started
+    with pytest.raises(UserError, match="a policy_node runs in ROS domain"):
+        serve_episodes(right, domain=domain, say=lambda _: None)
+
+
+def test_a_camera_that_is_not_there_is_named(domain, right):
+    with pytest.raises(UserError, match="nobody publishes /endoscope/left/image_raw within 0.5 s"):
+        serve_episodes(right, domain=domain + 3, simulate=False, wait=0.5, say=lambda _: None)
+
+
+def test_a_parameter_that_the_node_refuses_is_told(domain, right):
+    with pytest.raises(UserError, match="image_width"):
+        serve_episodes(right, domain=domain + 3, width=4, height=3, say=lambda _: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_it(domain, right, number):
+    serving = subprocess.Popen(
+        [sys.executable, "-u", "-m", "surgrl", "serve", str(right), "--episodes", "0",
+         "--domain", str(domain + 3 - number % 2), "--width", "320", "--height", "240"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        for line in serving.stdout:
+            if line.startswith("policy active"):
+                break
+        children = children_of(serving.pid)
+        assert len(children) == 2
+        serving.send_signal(number)
+        serving.wait(15)
+        assert gone(children)
+        assert serving.returncode == (-9 if number == signal.SIGKILL else 0)
+    finally:
+        serving.kill()
+        serving.stdout.close()
