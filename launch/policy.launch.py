@@ -4,6 +4,7 @@ The node moves the arm as soon as it is active and operating_state is ENABLED. a
 you: `ros2 lifecycle set /policy_node configure`, then `activate`; `deactivate` stops the arm.
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.events import matches_action
@@ -14,7 +15,6 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from launch import LaunchDescription
 from ros_nodes.transport import CONFIG, PROFILE, profile_variables
 
 ARGUMENTS = (
