@@ -1,0 +1,75 @@
+"""Randomisation: levels are sound, test levels are held out, and a mistake is named."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import yaml
+
+from envs.effects import Effects
+from envs.randomise import BOUNDS, LEVELS, Randomiser, Style, load_randomiser
+
+NAMES = list(yaml.safe_load(LEVELS.read_text()))
+
+
+def test_the_levels_are_those_that_are_promised():
+    assert NAMES == ["none", "mild", "full", "test-mild", "test-full"]
+
+
+@pytest.mark.parametrize("train", ["mild", "full"])
+@pytest.mark.parametrize("test", ["test-mild", "test-full"])
+def test_test_levels_share_no_palette_and_no_texture_with_training(train, test):
+    seen, held_out = load_randomiser(train), load_randomiser(test)
+    assert not set(seen.palettes) & set(held_out.palettes) and not set(seen.textures) & set(held_out.textures)
+    assert held_out.palettes and held_out.textures
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_gives_the_same_style_and_every_draw_is_within_its_range(name):
+    randomiser = load_randomiser(name)
+    styles = [randomiser.draw(np.random.default_rng(seed)) for seed in range(50)]
+    assert styles[3] == randomiser.draw(np.random.default_rng(3))
+    assert (len(set(map(str, styles))) == 1) == (name == "none")
+    ranges = yaml.safe_load(LEVELS.read_text())[name]
+    for style in styles:
+        factors = style.factors()
+        for key in set(ranges) & set(factors):
+            assert ranges[key][0] - 0.5 * (key == "latency") <= factors[key] <= ranges[key][1]
+
+
+def test_none_leaves_everything_as_it_was_built():
+    assert load_randomiser("none").draw(np.random.default_rng(0)) == Style() and load_randomiser("none").none
+
+
+def test_factors_name_everything_that_varies():
+    names = set(Style().factors())
+    assert {entry.name for entry in fields(Effects)} < names
+    assert {key.removesuffix("_mm").removesuffix("_deg") for key in BOUNDS} <= names
+
+
+def test_ranges_of_ones_own_come_from_a_file_or_a_dict(tmp_path):
+    (tmp_path / "mine.yaml").write_text("power: [0.5, 0.6]\n")
+    for source in (str(tmp_path / "mine.yaml"), {"power": [0.5, 0.6]}):
+        assert 0.5 <= load_randomiser(source).draw(np.random.default_rng(0)).power <= 0.6
+
+
+@pytest.mark.parametrize(("ranges", "told"), [
+    ({"power": [1.2, 0.8]}, "power runs from 1.2 to 0.8"), ({"power": [0.5, 99]}, "within 0.05 to 10"),
+    ({"power": 1.0}, "power is 1.0"), ({"power": [0.5, "x"]}, "power is"), ({"powr": [1, 1]}, "'powr' is unknown"),
+    ({"smoke": [0, 1.5]}, "smoke"), ({"palettes": ["green"]}, "palettes is"), ({"textures": [-1]}, "textures is"),
+    ({"noise": [float("nan"), 1.0]}, "noise")])
+def test_a_range_that_cannot_be_is_named(ranges, told):
+    with pytest.raises(ValueError, match=told):
+        Randomiser(ranges)
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "power: [\n"])
+def test_a_file_that_holds_no_ranges_is_named(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.yaml"):
+        load_randomiser(str(tmp_path / "bad.yaml"))
+
+
+def test_an_unknown_level_lists_those_there_are():
+    with pytest.raises(ValueError, match="test-full"):
+        load_randomiser("extreme")
