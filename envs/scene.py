@@ -6,6 +6,7 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array
+from .state import State
 
 MARKER = 0.0035         # m, radius of the body "target"
 
@@ -48,6 +49,12 @@ class Scene(Protocol):
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""
+
+    def get_state(self) -> State:
+        """All that the next step depends on, as a value: a flat dict of arrays and numbers."""
+
+    def set_state(self, state: State) -> None:
+        """Go on from there, exactly."""
 
     def close(self) -> None:
         """Free the engine."""
