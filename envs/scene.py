@@ -19,6 +19,14 @@ class Picture(NamedTuple):
     depth: Array    # (H, W) float32 m, along the optical axis
 
 
+class Grip(NamedTuple):
+    """What an arm's jaws hold of the tissue."""
+
+    vertices: Array     # (K,) indices into the tissue; none where nothing is held
+    force: Array        # (3,) N, world: of the tissue on the jaws
+    slipped: bool       # whether the tissue was pulled out of the closed jaws in this episode
+
+
 class Scene(Protocol):
     """The physical world."""
 
@@ -58,3 +66,21 @@ class Scene(Protocol):
 
     def close(self) -> None:
         """Free the engine."""
+
+
+class TissueScene(Scene, Protocol):
+    """A scene with a sheet of tissue that an arm can hold."""
+
+    tissue_shape: tuple[int, int]       # rows, columns; row 0 is anchored
+
+    def tissue(self) -> Array:
+        """(rows columns, 3) m, world: where the tissue is, row by row."""
+
+    def strain(self) -> float:
+        """The largest strain in the tissue."""
+
+    def grip(self, arm: str) -> Grip:
+        """What the arm's jaws hold."""
+
+    def visible(self, body: str) -> float:
+        """Share in [0, 1] of what the endoscope could see of a body, were there neither tissue nor arm, that it sees."""

@@ -29,8 +29,8 @@ class Material(NamedTuple):
     """What the sheet is made of. A spring's stiffness does not depend on its length: it stands for a strip."""
 
     mass: float = 0.020             # kg, of the whole sheet: 5 cm x 4 cm of fat, 1 cm thick, 0.92 g/cm^3 (ICRU 44)
-    stretch: float = 800.0          # N/m, springs along the grid's lines
-    shear: float = 250.0            # N/m, springs along its diagonals
+    stretch: float = 1500.0         # N/m, springs along the grid's lines
+    shear: float = 450.0            # N/m, springs along its diagonals
     bend: float = 0.5               # N/m, on second differences
     grip: float = 5000.0            # N/m, between a held vertex and the jaws
     decay: float = 0.15             # s, in which a free motion falls to 1/e: wet tissue swings little
@@ -63,6 +63,11 @@ class Sheet:
     def vertices(self) -> Array:
         """(N, 3) m: a copy."""
         return self._x.T.copy()
+
+    @property
+    def positions(self) -> Array:
+        """(3, N) m: the sheet's own, not to be written to."""
+        return self._x
 
     @property
     def held(self) -> Array:

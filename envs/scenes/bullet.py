@@ -24,9 +24,15 @@ class Bullet:
     place each time it draws them.
     """
 
-    def __init__(self, light: EndoscopeLight | None = None):
-        """Connect; the renderer needs no display and no GPU."""
+    def __init__(self, light: EndoscopeLight | None = None, *, deformable: bool = False):
+        """Connect; the renderer needs no display and no GPU. deformable: whether there will be a `sheet`."""
         self._client = pybullet.connect(pybullet.DIRECT)
+        if deformable:
+            pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=self._client)
+            # A picture of a soft body is taken anew by stepSimulation only, which is to move nothing.
+            pybullet.setTimeStep(1e-5, physicsClientId=self._client)
+            pybullet.setGravity(0, 0, 0, physicsClientId=self._client)
+        self._rows: dict[int, list[list[float]]] = {}   # of each sheet
         self._light = light or EndoscopeLight()
         self._shaders: dict[tuple[Camera, int, int], EndoscopeShader] = {}
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
@@ -47,6 +53,32 @@ class Bullet:
         """Put a body at pose (4, 4) in the world."""
         pybullet.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]),
                                                  physicsClientId=self._client)
+
+    def sheet(self, mesh: Mesh, *, texture: Array) -> int:
+        """A body whose vertices move, for `deform`; its id. Its normals are made from its triangles.
+
+        Bullet's soft body, as a display only: without stiffness, in a world without gravity.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sheet.obj"
+            path.write_text(_obj(mesh))
+            body = pybullet.loadSoftBody(
+                str(path), mass=1.0, useMassSpring=1, springElasticStiffness=0, springDampingStiffness=0,
+                springBendingStiffness=0, collisionMargin=1e-4, physicsClientId=self._client)
+        pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture), rgbaColor=(1, 1, 1, 1),
+                                   physicsClientId=self._client)
+        self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([0, 0]))
+        self._rows[body] = (mesh.vertices * SCALE).tolist()
+        return body
+
+    def deform(self, body: int, vertices: Array) -> None:
+        """Move a sheet's vertices to (V, 3) m in the world."""
+        # resetMeshData never releases the list it is given: handing it one list for ever keeps that from leaking.
+        rows = self._rows[body]
+        for row, vertex in zip(rows, (vertices * SCALE).tolist(), strict=True):
+            row[:] = vertex
+        pybullet.resetMeshData(body, rows, physicsClientId=self._client)
+        pybullet.stepSimulation(physicsClientId=self._client)
 
     def picture(self, camera: Camera, height: int, width: int) -> Picture:
         """Rasterise once; shade; tell instrument from scene."""
@@ -81,3 +113,11 @@ class Bullet:
             path = Path(folder) / "texture.png"
             cv2.imwrite(str(path), image[:, :, ::-1])
             return pybullet.loadTexture(str(path), physicsClientId=self._client)
+
+
+def _obj(mesh: Mesh) -> str:
+    """Wavefront text with a texture coordinate for each vertex."""
+    lines = ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in mesh.vertices * SCALE]
+    lines += ["vt {:.6f} {:.6f}".format(*uv) for uv in mesh.uvs]
+    lines += ["f {0}/{0} {1}/{1} {2}/{2}".format(*face) for face in mesh.indices.reshape(-1, 3) + 1]
+    return "\n".join(lines) + "\n"

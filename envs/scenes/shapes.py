@@ -69,3 +69,40 @@ def relief(height: Callable[[Array, Array], Array], half_width: float, cells: in
     indices = np.stack([corner, right, right + 1, corner, right + 1, up], -1).ravel()
     return Mesh(np.stack([x, y, z], -1).reshape(-1, 3), normals / np.linalg.norm(normals, axis=1, keepdims=True),
                 uvs, indices)
+
+
+def slab(rows: int, columns: int) -> Mesh:
+    """A sheet with two sides, flat for now: rows x columns vertices above, as many below, and a rim around.
+
+    Texture: the upper half of the image above, the lower half below. `thicken` says where its vertices go.
+    """
+    v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+    flat = np.stack([u, v, np.zeros_like(u)], -1).reshape(-1, 3)
+    uvs = [np.stack([u, half + 0.01 + 0.48 * v], -1).reshape(-1, 2) for half in (0.5, 0.0)]
+    number = np.arange(rows * columns).reshape(rows, columns)
+    below = number + rows * columns
+    a, b, c, d = (number[i, j].ravel() for i, j in ((slice(None, -1), slice(None, -1)), (slice(1, None), slice(None, -1)),
+                                                    (slice(1, None), slice(1, None)), (slice(None, -1), slice(1, None))))
+    top = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
+    faces = [top, top[:, ::-1] + rows * columns]
+    around = np.concatenate([number[0], number[1:, -1], number[-1, -2::-1], number[-2:0:-1, 0]])
+    following = np.roll(around, -1)
+    faces.append(np.stack([around, following, below.ravel()[following],
+                           around, below.ravel()[following], below.ravel()[around]], -1).reshape(-1, 3))
+    normals = np.tile([0.0, 0.0, 1.0], (2 * rows * columns, 1))
+    return Mesh(np.tile(flat, (2, 1)), normals, np.concatenate(uvs), np.concatenate(faces).ravel())
+
+
+def thicken(middle: Array, rows: int, columns: int, thickness: float) -> Array:
+    """Vertices of a `slab` around a sheet: (rows columns, 3) m -> (2 rows columns, 3) m, thickness m apart."""
+    grid = middle.reshape(rows, columns, 3)
+    along, across = np.empty_like(grid), np.empty_like(grid)
+    along[1:-1], along[0], along[-1] = grid[2:] - grid[:-2], grid[1] - grid[0], grid[-1] - grid[-2]
+    across[:, 1:-1] = grid[:, 2:] - grid[:, :-2]
+    across[:, 0], across[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
+    normal = np.empty_like(grid)
+    for k in range(3):      # np.cross takes several times as long
+        i, j = (k + 1) % 3, (k + 2) % 3
+        normal[..., k] = along[..., i] * across[..., j] - along[..., j] * across[..., i]
+    normal *= (thickness / 2 / np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)), 1e-12))[..., None]
+    return np.concatenate([(grid + normal).reshape(-1, 3), (grid - normal).reshape(-1, 3)])
