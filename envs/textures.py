@@ -28,18 +28,18 @@ def tissue(rng: np.random.Generator, size: int = 512) -> Array:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def fat(rng: np.random.Generator, size: int = 512) -> Array:
+def fat(rng: np.random.Generator, size: int = 320) -> Array:
     """Fat under peritoneum: (size, size, 3) uint8 RGB. Above: its upper side; below: its raw, paler underside."""
     half = size // 2
-    upper = _lobules(rng, size, cells=420, base=(226, 172, 104), seam=(196, 112, 74))
-    blush = np.clip(cloud(rng, size, (4, 8)) * 0.5, 0, 1)[..., None]
-    upper = upper * (1 - 0.35 * blush) + np.array([206.0, 96.0, 80.0], np.float32) * 0.35 * blush
+    upper = _lobules(rng, size, cells=520, base=(236, 176, 120), seam=(218, 138, 98))
+    film = np.clip(0.35 + 0.22 * cloud(rng, size, (4, 8)), 0, 0.75)[..., None]        # peritoneum over it
+    upper = upper * (1 - film) + np.array([222.0, 124.0, 102.0], np.float32) * film
     vessels = np.zeros((size, size), np.float32)
-    for _ in range(9):
-        _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 90.0, size=size)
+    for _ in range(6):
+        _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 60.0, size=size)
     vessels = cv2.GaussianBlur(vessels, (0, 0), size / 700)[..., None]
     upper = upper * (1 - vessels) + np.array([146.0, 34.0, 40.0], np.float32) * vessels
-    under = _lobules(rng, size, cells=260, base=(240, 206, 160), seam=(222, 152, 122))
+    under = _lobules(rng, size, cells=260, base=(242, 208, 166), seam=(232, 172, 140))
     both = np.concatenate([cv2.resize(side, (size, half), interpolation=cv2.INTER_AREA) for side in (upper, under)])
     return np.clip(both, 0, 255).astype(np.uint8)
 

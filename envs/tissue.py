@@ -82,11 +82,14 @@ class Sheet:
     @property
     def stretch(self) -> Array:
         """Strain of each spring along the grid's lines but those between two held vertices: (S,)."""
-        strain = (self._edge_lengths(self._x) / self._lengths)[:self._lines] - 1
-        return strain if not self._held.size else strain[self._loose]
+        if self._stretch is None:
+            strain = (self._edge_lengths(self._x) / self._lengths)[:self._lines] - 1
+            self._stretch = strain[self._loose] if self._held.size else strain
+        return self._stretch
 
     def grasp(self, vertices: Array) -> None:
         """Hold these vertices, by index; those of the anchored row stay with the anchor."""
+        self._stretch: Array | None = None
         self._held = np.setdiff1d(vertices, self._anchored)
         self._pull = np.zeros((3, len(self._held)))
         held = np.zeros(self.rows * self.columns, bool)
@@ -126,7 +129,7 @@ class Sheet:
         touched |= self._out_of_contact(x, close, None if floor is None else floor(x[0], x[1]))
         self._v = (x - self._x) / h
         self._v[:, touched] *= 1 - material.friction
-        self._x = x
+        self._x, self._stretch = x, None
 
     def get_state(self) -> dict[str, Array]:
         """All that the next step depends on, but for what was given at construction."""
@@ -190,10 +193,11 @@ class Sheet:
         """Project (3, N) m in place; which vertices that moved, (N,) bool. The floor has the last word."""
         touched = np.zeros(x.shape[1], bool)
         for capsule, index in close:
-            touched[index[capsule.push_out(x, index)]] = True
+            touched[capsule.push_out(x, index)] = True
         if heights is not None:
-            touched |= x[2] < heights
-            np.maximum(x[2], heights, out=x[2])
+            low = x[2] < heights
+            touched |= low
+            np.copyto(x[2], heights, where=low)
         return touched
 
     def _span(self, x: Array) -> Array:

@@ -36,6 +36,7 @@ class Bullet:
         self._light = light or EndoscopeLight()
         self._shaders: dict[tuple[Camera, int, int], EndoscopeShader] = {}
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
+        self._is_sheet = np.zeros(1, bool)              # likewise
 
     def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, instrument: bool = False) -> int:
         """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour."""
@@ -47,6 +48,7 @@ class Bullet:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
                                        physicsClientId=self._client)
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([instrument, 0]))
+        self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
 
     def move(self, body: int, pose: Array) -> None:
@@ -55,9 +57,10 @@ class Bullet:
                                                  physicsClientId=self._client)
 
     def sheet(self, mesh: Mesh, *, texture: Array) -> int:
-        """A body whose vertices move, for `deform`; its id. Its normals are made from its triangles.
+        """A body whose vertices move, for `deform`; its id. mesh in m, lying flat, facing up.
 
-        Bullet's soft body, as a display only: without stiffness, in a world without gravity.
+        Bullet's soft body, as a display only: without stiffness, in a world without gravity. TinyRenderer keeps its
+        first normals for ever, so it is drawn evenly lit, and shaded after the depth map.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "sheet.obj"
@@ -68,6 +71,7 @@ class Bullet:
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture), rgbaColor=(1, 1, 1, 1),
                                    physicsClientId=self._client)
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([0, 0]))
+        self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
         self._rows[body] = (mesh.vertices * SCALE).tolist()
         return body
 
@@ -85,7 +89,7 @@ class Bullet:
         _, _, rgba, buffer, bodies = self.raster(camera, height, width)
         shader = self.shader(camera, height, width)
         depth = shader.depth_in_metres(buffer)
-        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0)
+        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, self._is_sheet[bodies] if self._rows else None)
         return Picture(image, self._is_instrument[bodies], depth)
 
     def raster(self, camera: Camera, height: int, width: int) -> tuple:

@@ -14,10 +14,10 @@ from . import bed, lesion, ports, shapes
 from .arms import Arms
 from .bullet import Bullet
 from .instrument import DrawnPSM, rods
-from .occlusion import Onlooker
+from .occlusion import Onlooker, Rod
 
 ROWS, COLUMNS = 20, 20
-THICKNESS = 0.0014      # m, as drawn and as it keeps from bed and arm; thinner than fat, as it does not meet itself
+THICKNESS = 0.0016      # m, as drawn and as it keeps from bed and arm; thinner than fat, as it does not meet itself
 BITE = 0.0035           # m, from the tip: what closing jaws take hold of
 FULL_BITE = 5           # vertices: as many fill the jaws
 CLOSED, OPEN = 0.15, 0.30       # rad: jaws at most so far open hold tissue, at least so far let it go
@@ -57,13 +57,16 @@ class Flap:
         across, away = np.array([c, s]), np.array([s, -c])      # along the anchored side, and from it to the free one
         u, v = rng.uniform([-0.22 * width, 0.36 * length], [0.22 * width, 0.62 * length])
         self._place_lesion(root + u * across + v * away)
-        v, u = np.meshgrid(np.linspace(0, length, ROWS), np.linspace(-width / 2, width / 2, COLUMNS), indexing="ij")
+        t, q = np.meshgrid(np.linspace(0, 1, ROWS), np.linspace(-1, 1, COLUMNS), indexing="ij")
+        wave = rng.uniform(0, 2 * np.pi, 2)     # no flap has straight sides
+        v = length * t * (1.02 + 0.06 * np.sin(2.6 * q + wave[0]) - 0.08 * q * q)
+        u = width / 2 * q * (1 - 0.12 * t + 0.05 * np.sin(5 * t + wave[1]))
         flat = root + u.reshape(-1, 1) * across + v.reshape(-1, 1) * away
         rest = np.column_stack([flat, self._floor(flat[:, 0], flat[:, 1])])
         self._sheet.reset(rest)
         self._offsets = np.zeros((0, 3))        # m, of what is held, in the tip's frame
         self._may_grasp, self._slipped = True, False
-        self._visible: float | None = None
+        self._forget()
 
     def place(self, body: str, position: Array) -> None:
         """Put an arm's tip, or the lesion, at position (3,) m in the world; the lesion goes down to the bed."""
@@ -71,7 +74,7 @@ class Flap:
             self._arms[body].place(position)
         else:
             self._place_lesion(position[:2])
-        self._visible = None
+        self._forget()
 
     def surface(self, x: float, y: float) -> float:
         """Height z (m) of bed and lesion at x, y (m)."""
@@ -85,6 +88,7 @@ class Flap:
     def step(self) -> None:
         """Let dt seconds pass: the arm follows its command, then the flap the arm."""
         self._arms.step(self.dt, self.surface)
+        self._forget()
         arm, sheet = self._arms["PSM1"], self._sheet
         if arm.jaw >= OPEN:
             self._may_grasp = True
@@ -93,14 +97,13 @@ class Flap:
         elif arm.jaw <= CLOSED and self._may_grasp and not sheet.held.size:
             self._grasp(arm)
         targets = self._offsets @ arm.tip[:3, :3].T + arm.tip[:3, 3] if sheet.held.size else None
-        shaft, wrist = rods(arm)[:2]
+        shaft, wrist = self._arm_rods()[:2]
         sheet.step(self._floor, (Capsule(shaft.start, shaft.end, shaft.radius + THICKNESS / 2),
                                  Capsule(wrist.start, wrist.end, wrist.radius + THICKNESS / 2)), targets)
         reaction = sheet.reaction
         if reaction @ reaction > (SLIP_FORCE * min(1.0, len(sheet.held) / FULL_BITE)) ** 2:
             sheet.release()
             self._slipped = True
-        self._visible = None
 
     def pose(self, body: str) -> Array:
         """(4, 4) in the world: an arm's tip, or the lesion."""
@@ -129,7 +132,7 @@ class Flap:
     def visible(self, body: str) -> float:
         """Share of the lesion that the endoscope sees past flap and arm, in [0, 1]; by rays, see `Onlooker`."""
         if self._visible is None:
-            self._visible = self._onlooker.visible(self._sheet.positions, ROWS, COLUMNS, rods(self._arms["PSM1"]))
+            self._visible = self._onlooker.visible(self._sheet.positions, ROWS, COLUMNS, self._arm_rods())
         return self._visible
 
     def get_state(self) -> State:
@@ -145,7 +148,7 @@ class Flap:
         self._sheet.set_state(part(state, "sheet"))
         self._offsets = np.array(state["offsets"])
         self._may_grasp, self._slipped = bool(state["may_grasp"]), bool(state["slipped"])
-        self._visible = None
+        self._forget()
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""
@@ -155,6 +158,16 @@ class Flap:
     def close(self) -> None:
         """Free the engine."""
         self.bullet.close()
+
+    def _forget(self) -> None:
+        """What was derived from a state that is no more."""
+        self._visible: float | None = None
+        self._rods: list[Rod] | None = None
+
+    def _arm_rods(self) -> list[Rod]:
+        if self._rods is None:
+            self._rods = rods(self._arms["PSM1"])
+        return self._rods
 
     def _show(self) -> None:
         """Bring the bodies to where the state has them."""

@@ -72,25 +72,24 @@ def relief(height: Callable[[Array, Array], Array], half_width: float, cells: in
 
 
 def slab(rows: int, columns: int) -> Mesh:
-    """A sheet with two sides, flat for now: rows x columns vertices above, as many below, and a rim around.
+    """A sheet with two sides, rows x columns vertices each, and a rim around. `thicken` says where they go.
 
-    Texture: the upper half of the image above, the lower half below. `thicken` says where its vertices go.
+    As it is here, all of it faces up, the lower side spread out around the upper one: Bullet draws a soft body with the
+    normals that it came with. Texture: the upper half of the image above, the lower half below.
     """
-    v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
-    flat = np.stack([u, v, np.zeros_like(u)], -1).reshape(-1, 3)
+    v, u = np.meshgrid(np.linspace(1, 0, rows), np.linspace(0, 1, columns), indexing="ij")
+    upper = np.stack([u, v, np.zeros_like(u)], -1).reshape(-1, 3)
+    lower = (upper - 0.5) * [1.2, 1.2, 0] + [0.5, 0.5, -0.02]
     uvs = [np.stack([u, half + 0.01 + 0.48 * v], -1).reshape(-1, 2) for half in (0.5, 0.0)]
     number = np.arange(rows * columns).reshape(rows, columns)
-    below = number + rows * columns
-    a, b, c, d = (number[i, j].ravel() for i, j in ((slice(None, -1), slice(None, -1)), (slice(1, None), slice(None, -1)),
-                                                    (slice(1, None), slice(1, None)), (slice(None, -1), slice(1, None))))
-    top = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
-    faces = [top, top[:, ::-1] + rows * columns]
-    around = np.concatenate([number[0], number[1:, -1], number[-1, -2::-1], number[-2:0:-1, 0]])
-    following = np.roll(around, -1)
-    faces.append(np.stack([around, following, below.ravel()[following],
-                           around, below.ravel()[following], below.ravel()[around]], -1).reshape(-1, 3))
+    a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
+    side = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
+    ring = np.concatenate([number[0], number[1:, -1], number[-1, -2::-1], number[-2:0:-1, 0]])
+    next_ring, below, next_below = (np.roll(ring, -1), ring + rows * columns, np.roll(ring, -1) + rows * columns)
+    rim = np.stack([ring, next_below, below, ring, next_ring, next_below], -1).reshape(-1, 3)
     normals = np.tile([0.0, 0.0, 1.0], (2 * rows * columns, 1))
-    return Mesh(np.tile(flat, (2, 1)), normals, np.concatenate(uvs), np.concatenate(faces).ravel())
+    return Mesh(np.concatenate([upper, lower]), normals, np.concatenate(uvs),
+                np.concatenate([side, side + rows * columns, rim]).ravel())
 
 
 def thicken(middle: Array, rows: int, columns: int, thickness: float) -> Array:
