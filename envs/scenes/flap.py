@@ -132,7 +132,8 @@ class Flap:
     def visible(self, body: str) -> float:
         """Share of the lesion that the endoscope sees past flap and arm, in [0, 1]; by rays, see `Onlooker`."""
         if self._visible is None:
-            self._visible = self._onlooker.visible(self._sheet.positions, ROWS, COLUMNS, self._arm_rods())
+            sides = shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS).reshape(2, ROWS, COLUMNS, 3)
+            self._visible = self._onlooker.visible(list(sides), self._arm_rods())
         return self._visible
 
     def get_state(self) -> State:

@@ -42,11 +42,15 @@ class Onlooker:
         self._points = np.concatenate([uv, np.ones((1, uv.shape[1]))])              # (3, P), homogeneous
         self._low, self._high = uv.min(axis=1), uv.max(axis=1)
 
-    def visible(self, vertices: Array, rows: int, columns: int, rods: list[Rod]) -> float:
-        """Share of the surface's image in [0, 1] past a sheet (3, rows columns) m and rods, all in the world."""
-        hidden = self._behind_sheet(vertices, rows, columns)
-        for rod in rods:
-            hidden |= self._behind_rod(rod)
+    def visible(self, sides: list[Array], rods: list[Rod]) -> float:
+        """Share of the surface's image in [0, 1] past the sides (rows, columns, 3) m of a sheet and past rods."""
+        hidden = np.zeros(self._points.shape[1], bool)
+        for side in sides:
+            if not hidden.all():
+                hidden |= self._behind_sheet(side)
+        if not hidden.all():
+            for rod in rods:
+                hidden |= self._behind_rod(rod)
         return float(self._weights[~hidden].sum())
 
     def _project(self, points: Array) -> Array:
@@ -54,12 +58,15 @@ class Onlooker:
         seen = self._to_camera @ points - (self._to_camera @ self._eye)[:, None]
         return seen[:2] / np.maximum(seen[2], self._near)
 
-    def _behind_sheet(self, vertices: Array, rows: int, columns: int) -> Array:
-        u, v = self._project(vertices).reshape(2, rows, columns)
+    def _behind_sheet(self, side: Array) -> Array:
+        rows, columns = side.shape[:2]
+        u, v = self._project(side.reshape(-1, 3).T).reshape(2, rows, columns)
         margin = 0.04       # at z = 1. A cell across the surface's frame has a corner this near: 5 mm seen from 6 cm
         close = ((u > self._low[0] - margin) & (u < self._high[0] + margin)
                  & (v > self._low[1] - margin) & (v < self._high[1] + margin))
         cells = np.flatnonzero(close[1:, 1:] | close[:-1, :-1] | close[1:, :-1] | close[:-1, 1:])
+        if not cells.size:
+            return np.zeros(self._points.shape[1], bool)
         row, column = np.divmod(cells, columns - 1)
         corner = row * columns + column
         x, y = u.ravel(), v.ravel()

@@ -11,7 +11,7 @@ from ..scene import TissueScene
 from ..state import State
 from ..task import Channel, Outcome
 
-SPEED = 0.05            # m/s, what an action of 1 stands for, per axis
+SPEED = 0.03            # m/s, what an action of 1 stands for, per axis: slower than Reach, as one handles tissue
 JAW_CLOSED, JAW_OPEN = 0.0, 1.0     # rad, what -1 and 1 stand for
 EXPOSED = 0.8           # share of the lesion that has to be seen, for
 HOLD = 0.5              # s
@@ -19,7 +19,7 @@ HOLD = 0.5              # s
 # tenths (Kirilova-Doneva et al. 2020, Med Biol Eng Comput 58; Bioengineering 2023, 10(10):1213); the value is ours.
 TEAR_STRAIN = 0.35
 BITE = 0.0015           # m, from tip to tissue: where the expert closes its jaws
-TAUT = 0.86             # share of the flap's length that the expert keeps between anchor and jaws
+TAUT = 0.80             # share of the flap's length that the expert keeps between anchor and jaws
 UPRIGHT = 1.75          # rad, to which it turns the flap up
 GAIN = 6.0              # 1/s, of its motion
 
