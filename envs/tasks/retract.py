@@ -19,7 +19,7 @@ HOLD = 0.5              # s
 # tenths (Kirilova-Doneva et al. 2020, Med Biol Eng Comput 58; Bioengineering 2023, 10(10):1213); the value is ours.
 TEAR_STRAIN = 0.35
 BITE = 0.0015           # m, from tip to tissue: where the expert closes its jaws
-TAUT = 0.80             # share of the flap's length that the expert keeps between anchor and jaws
+TAUT, UPRIGHT_TAUT = 0.97, 0.82     # share of the flap's length that the expert keeps between anchor and jaws
 UPRIGHT = 1.75          # rad, to which it turns the flap up
 GAIN = 6.0              # 1/s, of its motion
 
@@ -111,11 +111,12 @@ class Retract:
     def _lift(self, grid: Array, tip: Array, held: Array) -> Array:
         """Along an arc about the anchor of the held column, never tauter than the flap is long: velocity (3,) m/s."""
         column, row = int(np.median(held % grid.shape[1])), int(held.min() // grid.shape[1])
-        reach = TAUT * float(np.linalg.norm(np.diff(grid[:row + 1, column], axis=0), axis=1).sum())
+        length = float(np.linalg.norm(np.diff(grid[:row + 1, column], axis=0), axis=1).sum())
         anchor, across = grid[0, column], grid[0, -1] - grid[0, 0]
         away = np.array([across[1], -across[0], 0.0]) / np.hypot(across[0], across[1])
         angle = np.arctan2(tip[2] - anchor[2], (tip - anchor) @ away)       # 0 as the flap lay, pi/2 upright
         ahead = min(max(angle, 0.0) + 0.35, UPRIGHT)
+        reach = length * max(UPRIGHT_TAUT, TAUT - (TAUT - UPRIGHT_TAUT) * ahead)    # give slack once it is off the bed
         return GAIN * (anchor + reach * (np.cos(ahead) * away + [0, 0, np.sin(ahead)]) - tip)
 
     def _distance(self, scene: TissueScene) -> float:
