@@ -20,7 +20,7 @@ from .contact import Capsule
 from .geometry import Array
 
 GRAVITY = 9.81              # m/s^2
-NEAR = 0.008                # m: no vertex comes from farther to a rod within one step
+NEAR = 0.008                # m: what comes to a rod from farther within one step is stopped at the step's end only
 RESIDUAL = 1e-6             # m, root mean square: iterations that move the sheet less are not worth making
 Floor = Callable[[Array, Array], Array]     # heights z (N,) m under x, y (N,) m
 
@@ -107,8 +107,7 @@ class Sheet:
              targets: Array | None = None) -> None:
         """Let dt pass. targets: (K, 3) m, where the jaws take the held vertices."""
         h, material = self.dt, self.material
-        close = [(capsule, capsule.near(self._x, NEAR)) for capsule in capsules]
-        close = [(capsule, np.setdiff1d(index, self._held)) for capsule, index in close if index.size]
+        close = self._close(self._x, capsules, NEAR)
         x = self._x + (h * np.exp(-h / material.decay)) * self._v
         heights = None if floor is None else floor(x[0], x[1])
         self._out_of_contact(x, close, heights)
@@ -126,7 +125,8 @@ class Sheet:
                 break
             x = guess
         x = image       # not the guess: what the projections bound, and what the pull belongs to
-        touched |= self._out_of_contact(x, close, None if floor is None else floor(x[0], x[1]))
+        inside = self._close(x, capsules, 0.0)
+        touched |= self._out_of_contact(x, inside, None if floor is None else floor(x[0], x[1]))
         self._v = (x - self._x) / h
         self._v[:, touched] *= 1 - material.friction
         self._x, self._stretch = x, None
@@ -188,6 +188,11 @@ class Sheet:
 
     def _rest_at(self, lengths: Array) -> None:
         self._lengths, self._weights = lengths, lengths * self._stiffness       # m, N
+
+    def _close(self, x: Array, capsules: tuple[Capsule, ...], margin: float) -> list[tuple[Capsule, Array]]:
+        """Each capsule with the vertices within `margin` m of it; not those that jaws hold: they pass by the wrist."""
+        near = [(capsule, capsule.near(x, margin)) for capsule in capsules]
+        return [(capsule, np.setdiff1d(index, self._held)) for capsule, index in near if index.size]
 
     def _out_of_contact(self, x: Array, close: list[tuple[Capsule, Array]], heights: Array | None) -> Array:
         """Project (3, N) m in place; which vertices that moved, (N,) bool. The floor has the last word."""
