@@ -3,3 +3,4 @@
 from gymnasium.envs.registration import register
 
 register("surgrl/Reach-v0", entry_point="envs.make:reach", max_episode_steps=100)
+register("surgrl/Retract-v0", entry_point="envs.make:retract", max_episode_steps=300)

@@ -4,6 +4,7 @@ import numpy as np
 
 from . import kinematics
 from .geometry import Array, rotation_by
+from .state import State
 
 JAW_SPEED = 2.0     # rad/s, a needle driver opens or closes in about half a second
 
@@ -45,6 +46,14 @@ class PSM:
         self._take(tip)
         wanted = min(max(jaw, kinematics.JAW_LOW), kinematics.JAW_HIGH)
         self.jaw += min(max(wanted - self.jaw, -JAW_SPEED * dt), JAW_SPEED * dt)
+
+    def get_state(self) -> State:
+        """Joints (6,) rad, m, jaw rad, and the tip (4, 4) as it was commanded: not rounded through the joints."""
+        return {"q": self.q.copy(), "jaw": self.jaw, "tip": self.tip.copy()}
+
+    def set_state(self, state: State) -> None:
+        """Be there, exactly."""
+        self.q, self.jaw, self.tip = np.array(state["q"]), float(state["jaw"]), np.array(state["tip"])
 
     def _take(self, tip: Array) -> bool:
         q = kinematics.inverse(self._to_base @ tip)

@@ -1,6 +1,7 @@
 """A pinhole endoscope: where it is, what it sees, and the intrinsics a ROS CameraInfo needs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import radians, tan
 
 import numpy as np
@@ -27,10 +28,12 @@ class Camera:
         if not np.linalg.norm(np.subtract(self.target, self.eye)) > 1e-6:
             raise ValueError(f"camera {self.frame}: eye and target are the same point {self.eye}")
 
-    @property
+    @cached_property
     def rotation(self) -> Array:
         """(3, 3) from the camera's optical frame to the world."""
-        return look_at(np.array(self.eye), np.array(self.target), np.array([0.0, 0.0, 1.0]))
+        rotation = look_at(np.array(self.eye), np.array(self.target), np.array([0.0, 0.0, 1.0]))
+        rotation.flags.writeable = False        # one array for all who ask
+        return rotation
 
     def intrinsics(self, height: int, width: int) -> Array:
         """(3, 3) K in px of an image of this size; square pixels, the vertical field of view is kept."""

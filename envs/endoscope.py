@@ -30,6 +30,7 @@ class EndoscopeShader:
     """Shades pictures of one size; all that depends on the pixel alone is computed once."""
 
     LEVELS = 2048                   # steps of the tone curve's table
+    AMBIENT = 0.2                   # share of the light that reaches a slope seen edge-on
     WHITE = 4.0                     # linear brightness at which the table ends
 
     def __init__(self, camera: Camera, light: EndoscopeLight, height: int, width: int):
@@ -53,8 +54,11 @@ class EndoscopeShader:
         """OpenGL depth buffer (H, W) -> distance along the optical axis, (H, W) float32 m."""
         return (self._far * self._near / (self._far - (self._far - self._near) * buffer)).astype(np.float32)
 
-    def shade(self, lit: Array, depth: Array, empty: Array) -> Array:
-        """Lit picture (H, W, 3) uint8, depth (H, W) float32 m, where nothing is (H, W) bool -> (H, W, 3) uint8."""
+    def shade(self, lit: Array, depth: Array, empty: Array, evenly: Array | None = None) -> Array:
+        """Lit picture (H, W, 3) uint8, depth (H, W) float32 m, where nothing is (H, W) bool -> (H, W, 3) uint8.
+
+        evenly: (H, W) bool, where the picture is lit without regard to the surface's slope, which the depth tells then.
+        """
         light = self._falloff / (depth * depth)
         smooth = cv2.blur(depth, (5, 5))
         du = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)          # m per px
@@ -64,9 +68,12 @@ class EndoscopeShader:
         slope_x, slope_y = self._focal * du, self._focal * dv
         along = smooth + self._x * slope_x + self._y * slope_y
         shine = smooth * smooth / ((slope_x * slope_x + slope_y * slope_y + along * along) * self._ray ** 2)
+        edge = np.abs(depth - smooth) > 0.005 * depth           # blurred across an edge: no surface slopes so
+        if evenly is not None:
+            light[evenly] *= np.where(edge, 1, self.AMBIENT + (1.25 - self.AMBIENT) * np.sqrt(shine))[evenly]
         for _ in range(4):                                                      # cos^2 to the 16th power
             shine *= shine
-        shine[np.abs(depth - smooth) > 0.005 * depth] = 0        # blurred across an edge: no surface slopes so
+        shine[edge] = 0
         shine[:3], shine[-3:], shine[:, :3], shine[:, -3:] = shine[3], shine[-4], shine[:, 3:4], shine[:, -4:-3]
         linear = cv2.LUT(lit, self._linear) * light[..., None]
         linear += (self._gloss * light * shine)[..., None]

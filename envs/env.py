@@ -9,6 +9,7 @@ from .camera import Camera
 from .geometry import Array, quaternion_of, rotation_of
 from .kinematics import JAW_HIGH, JAW_LOW
 from .scene import Picture, Scene
+from .state import State, generator_state, part, prefixed, set_generator_state
 from .task import Channel, Outcome, Task
 
 PROPRIO = ("x", "y", "z", "qx", "qy", "qz", "qw", "jaw")    # tip pose in the camera frame (m, unit), jaw (rad)
@@ -132,6 +133,18 @@ class SurgicalEnv(gymnasium.Env):
         """What the scripted demonstrator would do now: (A,) float32 in [-1, 1]."""
         return self.task.expert(self.scene)
 
+    def get_state(self) -> State:
+        """Scene, task and random numbers, as a value: a flat dict of arrays and numbers. A wrapper's are not in it."""
+        return {**prefixed("scene", self.scene.get_state()), **prefixed("task", self.task.get_state()),
+                "generator": generator_state(self.np_random)}
+
+    def set_state(self, state: State) -> None:
+        """Go on from a state of an environment of the same id and options, exactly."""
+        self.scene.set_state(part(state, "scene"))
+        self.task.set_state(part(state, "task"))
+        set_generator_state(self.np_random, state["generator"])
+        self._picture = None
+
     def render(self) -> Array | None:
         """The endoscope's picture at render_size: (H, W, 3) uint8 RGB."""
         if self.render_mode is None:
@@ -144,6 +157,7 @@ class SurgicalEnv(gymnasium.Env):
 
     def _advance(self) -> tuple[dict, float, bool, bool, dict]:
         self.scene.step()
+        self.task.watch(self.scene)
         self._picture = None
         terms = {name: float(value) for name, value in self.task.reward(self.scene).items()}
         info = self._info(terms)

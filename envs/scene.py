@@ -6,6 +6,7 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array
+from .state import State
 
 MARKER = 0.0035         # m, radius of the body "target"
 
@@ -16,6 +17,14 @@ class Picture(NamedTuple):
     image: Array    # (H, W, 3) uint8 RGB
     mask: Array     # (H, W) uint8, 1 where the instrument is
     depth: Array    # (H, W) float32 m, along the optical axis
+
+
+class Grip(NamedTuple):
+    """What an arm's jaws hold of the tissue."""
+
+    vertices: Array     # (K,) indices into the tissue; none where nothing is held
+    force: Array        # (3,) N, world: of the tissue on the jaws
+    slipped: bool       # whether the tissue was pulled out of the closed jaws in this episode
 
 
 class Scene(Protocol):
@@ -49,5 +58,29 @@ class Scene(Protocol):
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""
 
+    def get_state(self) -> State:
+        """All that the next step depends on, as a value: a flat dict of arrays and numbers."""
+
+    def set_state(self, state: State) -> None:
+        """Go on from there, exactly."""
+
     def close(self) -> None:
         """Free the engine."""
+
+
+class TissueScene(Scene, Protocol):
+    """A scene with a sheet of tissue that an arm can hold."""
+
+    tissue_shape: tuple[int, int]       # rows, columns; row 0 is anchored
+
+    def tissue(self) -> Array:
+        """(rows columns, 3) m, world: where the tissue is, row by row."""
+
+    def strain(self) -> float:
+        """The largest strain in the tissue."""
+
+    def grip(self, arm: str) -> Grip:
+        """What the arm's jaws hold."""
+
+    def visible(self, body: str) -> float:
+        """Share in [0, 1] of what the endoscope could see of a body, were there neither tissue nor arm, that it sees."""

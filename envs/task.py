@@ -7,6 +7,7 @@ import numpy as np
 
 from .geometry import Array
 from .scene import Scene
+from .state import State
 
 
 class Outcome(Enum):
@@ -37,6 +38,9 @@ class Task(Protocol):
     def act(self, scene: Scene, action: Array) -> None:
         """Command the scene's arms. action: (A,) in [-1, 1]."""
 
+    def watch(self, scene: Scene) -> None:
+        """Remember what the task has to of the step just made; called once after each, before `reward`."""
+
     def reward(self, scene: Scene) -> dict[str, float]:
         """Named terms; their sum is the reward of the step."""
 
@@ -51,3 +55,9 @@ class Task(Protocol):
 
     def expert(self, scene: Scene) -> Array:
         """Scripted demonstrator: (A,) in [-1, 1]."""
+
+    def get_state(self) -> State:
+        """What the task remembers, as a value: a flat dict of arrays and numbers."""
+
+    def set_state(self, state: State) -> None:
+        """Go on from there, exactly."""

@@ -28,6 +28,42 @@ def tissue(rng: np.random.Generator, size: int = 512) -> Array:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def fat(rng: np.random.Generator, size: int = 320) -> Array:
+    """Fat under peritoneum: (size, size, 3) uint8 RGB. Above: its upper side; below: its raw, paler underside."""
+    half = size // 2
+    upper = _lobules(rng, size, cells=520, base=(236, 176, 120), seam=(218, 138, 98))
+    film = np.clip(0.35 + 0.22 * cloud(rng, size, (4, 8)), 0, 0.75)[..., None]        # peritoneum over it
+    upper = upper * (1 - film) + np.array([222.0, 124.0, 102.0], np.float32) * film
+    vessels = np.zeros((size, size), np.float32)
+    for _ in range(6):
+        _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 60.0, size=size)
+    vessels = cv2.GaussianBlur(vessels, (0, 0), size / 700)[..., None]
+    upper = upper * (1 - vessels) + np.array([146.0, 34.0, 40.0], np.float32) * vessels
+    under = _lobules(rng, size, cells=260, base=(242, 208, 166), seam=(232, 172, 140))
+    both = np.concatenate([cv2.resize(side, (size, half), interpolation=cv2.INTER_AREA) for side in (upper, under)])
+    return np.clip(both, 0, 255).astype(np.uint8)
+
+
+def tumour(rng: np.random.Generator, size: int = 256) -> Array:
+    """A lesion: (size, size, 3) uint8 RGB, dark and mottled, with pale necrotic spots."""
+    shade, spots, fine = cloud(rng, size, (4, 8)), cloud(rng, size, (7, 11)), cloud(rng, size, (32, 64))
+    image = np.array([98.0, 34.0, 62.0], np.float32) + shade[..., None] * [20, 8, 14] + fine[..., None] * [7, 4, 6]
+    pale = np.clip(spots - 1.1, 0, 1)[..., None]
+    image = image * (1 - pale) + np.array([214.0, 188.0, 158.0], np.float32) * pale
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _lobules(rng: np.random.Generator, size: int, cells: int, base: tuple, seam: tuple) -> Array:
+    """Cells of fat around random seeds, darker where they meet (Worley 1996): (size, size, 3) float32."""
+    seeds = np.full((size, size), 255, np.uint8)
+    rows, columns = rng.integers(0, size, (2, cells))
+    seeds[rows, columns] = 0
+    distance = cv2.distanceTransform(seeds, cv2.DIST_L2, 5) * np.sqrt(cells) / size
+    depth = np.clip(1.9 * distance - 0.45, 0, 1)[..., None]
+    grain = cloud(rng, size, (16, 64))[..., None]
+    return np.array(base, np.float32) * (1 - depth) + np.array(seam, np.float32) * depth + 6 * grain
+
+
 def _vessel(canvas: Array, rng: np.random.Generator, start: Array, heading: float, width: float, size: int) -> None:
     """Draw one vessel as a wandering line that thins and branches, onto canvas (size, size) in 0..1."""
     point, step = np.array(start), size / 100

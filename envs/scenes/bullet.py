@@ -24,12 +24,19 @@ class Bullet:
     place each time it draws them.
     """
 
-    def __init__(self, light: EndoscopeLight | None = None):
-        """Connect; the renderer needs no display and no GPU."""
+    def __init__(self, light: EndoscopeLight | None = None, *, deformable: bool = False):
+        """Connect; the renderer needs no display and no GPU. deformable: whether there will be a `sheet`."""
         self._client = pybullet.connect(pybullet.DIRECT)
+        if deformable:
+            pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=self._client)
+            # A picture of a soft body is taken anew by stepSimulation only, which is to move nothing.
+            pybullet.setTimeStep(1e-5, physicsClientId=self._client)
+            pybullet.setGravity(0, 0, 0, physicsClientId=self._client)
+        self._rows: dict[int, list[list[float]]] = {}   # of each sheet
         self._light = light or EndoscopeLight()
         self._shaders: dict[tuple[Camera, int, int], EndoscopeShader] = {}
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
+        self._is_sheet = np.zeros(1, bool)              # likewise
 
     def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, instrument: bool = False) -> int:
         """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour."""
@@ -41,6 +48,7 @@ class Bullet:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
                                        physicsClientId=self._client)
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([instrument, 0]))
+        self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
 
     def move(self, body: int, pose: Array) -> None:
@@ -48,12 +56,40 @@ class Bullet:
         pybullet.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]),
                                                  physicsClientId=self._client)
 
+    def sheet(self, mesh: Mesh, *, texture: Array) -> int:
+        """A body whose vertices move, for `deform`; its id. mesh in m, lying flat, facing up.
+
+        Bullet's soft body, as a display only: without stiffness, in a world without gravity. TinyRenderer keeps its
+        first normals for ever, so it is drawn evenly lit, and shaded after the depth map.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sheet.obj"
+            path.write_text(_obj(mesh))
+            body = pybullet.loadSoftBody(
+                str(path), mass=1.0, useMassSpring=1, springElasticStiffness=0, springDampingStiffness=0,
+                springBendingStiffness=0, collisionMargin=1e-4, physicsClientId=self._client)
+        pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture), rgbaColor=(1, 1, 1, 1),
+                                   physicsClientId=self._client)
+        self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([0, 0]))
+        self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
+        self._rows[body] = (mesh.vertices * SCALE).tolist()
+        return body
+
+    def deform(self, body: int, vertices: Array) -> None:
+        """Move a sheet's vertices to (V, 3) m in the world."""
+        # resetMeshData never releases the list it is given: handing it one list for ever keeps that from leaking.
+        rows = self._rows[body]
+        for row, vertex in zip(rows, (vertices * SCALE).tolist(), strict=True):
+            row[:] = vertex
+        pybullet.resetMeshData(body, rows, physicsClientId=self._client)
+        pybullet.stepSimulation(physicsClientId=self._client)
+
     def picture(self, camera: Camera, height: int, width: int) -> Picture:
         """Rasterise once; shade; tell instrument from scene."""
         _, _, rgba, buffer, bodies = self.raster(camera, height, width)
         shader = self.shader(camera, height, width)
         depth = shader.depth_in_metres(buffer)
-        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0)
+        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, self._is_sheet[bodies] if self._rows else None)
         return Picture(image, self._is_instrument[bodies], depth)
 
     def raster(self, camera: Camera, height: int, width: int) -> tuple:
@@ -81,3 +117,11 @@ class Bullet:
             path = Path(folder) / "texture.png"
             cv2.imwrite(str(path), image[:, :, ::-1])
             return pybullet.loadTexture(str(path), physicsClientId=self._client)
+
+
+def _obj(mesh: Mesh) -> str:
+    """Wavefront text with a texture coordinate for each vertex."""
+    lines = ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in mesh.vertices * SCALE]
+    lines += ["vt {:.6f} {:.6f}".format(*uv) for uv in mesh.uvs]
+    lines += ["f {0}/{0} {1}/{1} {2}/{2}".format(*face) for face in mesh.indices.reshape(-1, 3) + 1]
+    return "\n".join(lines) + "\n"

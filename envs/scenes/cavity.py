@@ -2,47 +2,27 @@
 
 import numpy as np
 
-from .. import textures
 from ..arm import PSM
 from ..camera import Camera
-from ..geometry import Array, look_at
+from ..geometry import Array
 from ..scene import MARKER, Picture
-from . import shapes
+from ..state import State
+from . import bed, ports, shapes
+from .arms import Arms
 from .bullet import Bullet
 from .instrument import DrawnPSM
-
-BED = 0.125             # m, half the width of the tissue
-CLEARANCE = 0.001       # m, between the tip and the tissue
-RCM = np.array([0.085, 0.055, 0.120])                   # m, world: where PSM1's trocar is
-HOME = np.array([0.0, 0.0, 0.16, 0.6, 0.45, -0.35])     # rad, m: a wrist slightly bent, as it is held in use
-WORKSPACE = (np.array([-0.038, -0.034, -0.004]), np.array([0.038, 0.042, 0.045]))     # m, world
-CAMERA = Camera("endoscope_left", eye=(0.0, -0.058, 0.088), target=(0.0, 0.004, 0.004), fov=56.0,
-                near=0.02, far=0.40)
-
-
-def tissue_height(x: Array, y: Array) -> Array:
-    """Height in m of the tissue above z = 0: folds of about 4 mm in a cavity whose walls rise around."""
-    return (0.0022 * np.sin(62 * x + 0.6) * np.cos(48 * y) + 0.0016 * np.sin(95 * y + 40 * x)
-            + 1.6 * np.maximum(np.hypot(x, y - 0.005) - 0.045, 0) ** 1.5)
 
 
 class Cavity:
     """Bodies: the arm PSM1 and the marker `target`. States are exact for a seed."""
 
-    def __init__(self, dt: float = 1 / 30, camera: Camera = CAMERA):
+    def __init__(self, dt: float = 1 / 30, camera: Camera = ports.CAMERA):
         """dt: s, one control step."""
-        self.dt, self.camera, self.workspace = dt, camera, WORKSPACE
-        base = np.eye(4)
-        towards = look_at(RCM, np.array([0.0, 0.0, 0.01]), np.array([0.0, 0.0, 1.0]))
-        base[:3, :3] = towards @ np.diag([1, -1, -1.0])     # an instrument points along -z of its base
-        base[:3, 3] = RCM
-        self._arms = {"PSM1": PSM(base, HOME)}
-        self._commands = {name: (np.zeros(6), arm.jaw) for name, arm in self._arms.items()}
-        self._camera_rotation = camera.rotation
+        self.dt, self.camera, self.workspace = dt, camera, ports.WORKSPACE
+        self._arms = Arms({"PSM1": ports.psm1()}, camera.rotation, self.workspace)
         self._target = np.array([0.0, 0.0, 0.01])
         self.bullet = Bullet()
-        self.bullet.body(shapes.relief(tissue_height, BED, 38), (1, 1, 1, 1),
-                         texture=textures.tissue(np.random.default_rng(7), size=1024))
+        bed.draw(self.bullet)
         arc = np.linspace(-np.pi / 2, np.pi / 2, 9)
         ball = [(MARKER * float(np.cos(a)), MARKER * float(np.sin(a))) for a in arc]
         self._marker = self.bullet.body(shapes.turned(ball, 14), (0.10, 0.75, 0.42, 1.0))
@@ -50,9 +30,7 @@ class Cavity:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Arm at home, at rest. Nothing is rebuilt."""
-        for name, arm in self._arms.items():
-            arm.reset()
-            self._commands[name] = (np.zeros(6), arm.jaw)
+        self._arms.reset()
 
     def place(self, body: str, position: Array) -> None:
         """Put the target, or an arm's tip, at position (3,) m in the world."""
@@ -63,21 +41,15 @@ class Cavity:
 
     def surface(self, x: float, y: float) -> float:
         """Height z (m) of the tissue at x, y (m)."""
-        return float(tissue_height(np.float64(x), np.float64(y)))
+        return float(bed.tissue_height(np.float64(x), np.float64(y)))
 
     def command(self, arm: str, twist: Array, jaw: float) -> None:
         """Twist (6,) m/s, rad/s in the camera frame and jaw in rad, from the next step on."""
-        turned = np.concatenate([self._camera_rotation @ twist[:3], self._camera_rotation @ twist[3:]])
-        self._commands[arm] = (turned, jaw)
+        self._arms.command(arm, twist, jaw)
 
     def step(self) -> None:
         """Let dt seconds pass: each arm follows its command and stays above the tissue."""
-        for name, arm in self._arms.items():
-            twist, jaw = self._commands[name]
-            ahead = arm.tip[:3, 3] + twist[:3] * self.dt
-            low = self.workspace[0].copy()
-            low[2] = max(low[2], self.surface(ahead[0], ahead[1]) + CLEARANCE)
-            arm.move(twist, jaw, self.dt, low, self.workspace[1])
+        self._arms.step(self.dt, self.surface)
 
     def pose(self, body: str) -> Array:
         """(4, 4) in the world: an arm's tip, or the target."""
@@ -94,6 +66,15 @@ class Cavity:
     def arm(self, name: str) -> PSM:
         """The kinematics behind an arm."""
         return self._arms[name]
+
+    def get_state(self) -> State:
+        """All that the next step depends on, as a value."""
+        return self._arms.get_state() | {"target": self._target.copy()}
+
+    def set_state(self, state: State) -> None:
+        """Go on from there, exactly."""
+        self._arms.set_state(state)
+        self._target = np.array(state["target"])
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""

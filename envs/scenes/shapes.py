@@ -69,3 +69,39 @@ def relief(height: Callable[[Array, Array], Array], half_width: float, cells: in
     indices = np.stack([corner, right, right + 1, corner, right + 1, up], -1).ravel()
     return Mesh(np.stack([x, y, z], -1).reshape(-1, 3), normals / np.linalg.norm(normals, axis=1, keepdims=True),
                 uvs, indices)
+
+
+def slab(rows: int, columns: int) -> Mesh:
+    """A sheet with two sides, rows x columns vertices each, and a rim around. `thicken` says where they go.
+
+    As it is here, all of it faces up, the lower side spread out around the upper one: Bullet draws a soft body with the
+    normals that it came with. Texture: the upper half of the image above, the lower half below.
+    """
+    v, u = np.meshgrid(np.linspace(1, 0, rows), np.linspace(0, 1, columns), indexing="ij")
+    upper = np.stack([u, v, np.zeros_like(u)], -1).reshape(-1, 3)
+    lower = (upper - 0.5) * [1.2, 1.2, 0] + [0.5, 0.5, -0.02]
+    uvs = [np.stack([u, half + 0.01 + 0.48 * v], -1).reshape(-1, 2) for half in (0.5, 0.0)]
+    number = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
+    side = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
+    ring = np.concatenate([number[0], number[1:, -1], number[-1, -2::-1], number[-2:0:-1, 0]])
+    next_ring, below, next_below = (np.roll(ring, -1), ring + rows * columns, np.roll(ring, -1) + rows * columns)
+    rim = np.stack([ring, next_below, below, ring, next_ring, next_below], -1).reshape(-1, 3)
+    normals = np.tile([0.0, 0.0, 1.0], (2 * rows * columns, 1))
+    return Mesh(np.concatenate([upper, lower]), normals, np.concatenate(uvs),
+                np.concatenate([side, side + rows * columns, rim]).ravel())
+
+
+def thicken(middle: Array, rows: int, columns: int, thickness: float) -> Array:
+    """Vertices of a `slab` around a sheet: (rows columns, 3) m -> (2 rows columns, 3) m, thickness m apart."""
+    grid = middle.reshape(rows, columns, 3)
+    along, across = np.empty_like(grid), np.empty_like(grid)
+    along[1:-1], along[0], along[-1] = grid[2:] - grid[:-2], grid[1] - grid[0], grid[-1] - grid[-2]
+    across[:, 1:-1] = grid[:, 2:] - grid[:, :-2]
+    across[:, 0], across[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
+    normal = np.empty_like(grid)
+    for k in range(3):      # np.cross takes several times as long
+        i, j = (k + 1) % 3, (k + 2) % 3
+        normal[..., k] = along[..., i] * across[..., j] - along[..., j] * across[..., i]
+    normal *= (thickness / 2 / np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)), 1e-12))[..., None]
+    return np.concatenate([(grid + normal).reshape(-1, 3), (grid - normal).reshape(-1, 3)])

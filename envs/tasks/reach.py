@@ -4,6 +4,7 @@ import numpy as np
 
 from ..geometry import Array
 from ..scene import MARKER, Scene
+from ..state import State
 from ..task import Channel, Outcome
 
 SPEED = 0.05            # m/s, what an action of 1 stands for, per axis
@@ -39,6 +40,9 @@ class Reach:
         twist[:3] = action * SPEED
         scene.command("PSM1", twist, scene.jaw("PSM1"))
 
+    def watch(self, scene: Scene) -> None:
+        """Nothing: where the tip is now is all that counts."""
+
     def reward(self, scene: Scene) -> dict[str, float]:
         """`distance`: -1 at 5 cm, each step; `success`: +5, once."""
         distance = self._distance(scene)
@@ -60,6 +64,13 @@ class Reach:
         """Straight to the marker, slowing down on the last centimetre; never faster than the action allows."""
         velocity = GAIN * (scene.camera.rotation.T @ self._to_target(scene)) / SPEED
         return (velocity / max(1.0, float(np.abs(velocity).max()))).astype(np.float32)
+
+    def get_state(self) -> State:
+        """Nothing is remembered."""
+        return {}
+
+    def set_state(self, state: State) -> None:
+        """Nothing is remembered."""
 
     def _to_target(self, scene: Scene) -> Array:
         return scene.pose("target")[:3, 3] - scene.pose("PSM1")[:3, 3]

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.scenes.cavity import CLEARANCE
+from envs.scenes.bed import CLEARANCE
 from envs.tasks.reach import SPEED
 
 
