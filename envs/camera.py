@@ -1,6 +1,7 @@
 """A pinhole endoscope: where it is, what it sees, and the intrinsics a ROS CameraInfo needs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import radians, tan
 
 import numpy as np
@@ -18,6 +19,7 @@ class Camera:
     fov: float                          # degrees, vertical
     near: float                         # m, clipping planes
     far: float                          # m
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)    # world: what the image's top is nearest to
 
     def __post_init__(self) -> None:
         """Refuse a camera that cannot be."""
@@ -27,10 +29,10 @@ class Camera:
         if not np.linalg.norm(np.subtract(self.target, self.eye)) > 1e-6:
             raise ValueError(f"camera {self.frame}: eye and target are the same point {self.eye}")
 
-    @property
+    @cached_property
     def rotation(self) -> Array:
         """(3, 3) from the camera's optical frame to the world."""
-        return look_at(np.array(self.eye), np.array(self.target), np.array([0.0, 0.0, 1.0]))
+        return look_at(np.array(self.eye), np.array(self.target), np.array(self.up))
 
     def intrinsics(self, height: int, width: int) -> Array:
         """(3, 3) K in px of an image of this size; square pixels, the vertical field of view is kept."""

@@ -6,6 +6,7 @@ from .. import textures
 from ..arm import PSM
 from ..camera import Camera
 from ..geometry import Array, look_at
+from ..proprio import arm_channels, arm_measured
 from ..scene import MARKER, Picture
 from . import shapes
 from .bullet import Bullet
@@ -32,10 +33,12 @@ class Cavity:
     def __init__(self, dt: float = 1 / 30, camera: Camera = CAMERA):
         """dt: s, one control step."""
         self.dt, self.camera, self.workspace = dt, camera, WORKSPACE
+        self.proprio = arm_channels(camera, WORKSPACE)
         base = np.eye(4)
         towards = look_at(RCM, np.array([0.0, 0.0, 0.01]), np.array([0.0, 0.0, 1.0]))
         base[:3, :3] = towards @ np.diag([1, -1, -1.0])     # an instrument points along -z of its base
         base[:3, 3] = RCM
+        self.arms = ("PSM1",)
         self._arms = {"PSM1": PSM(base, HOME)}
         self._commands = {name: (np.zeros(6), arm.jaw) for name, arm in self._arms.items()}
         self._camera_rotation = camera.rotation
@@ -94,6 +97,10 @@ class Cavity:
     def arm(self, name: str) -> PSM:
         """The kinematics behind an arm."""
         return self._arms[name]
+
+    def measured(self) -> Array:
+        """(8,) the arm's tip and jaw: see `proprio`."""
+        return arm_measured(self.camera, self.pose("PSM1"), self.jaw("PSM1"))
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""
