@@ -64,7 +64,7 @@ class Colon:
         self._polyps = np.array([lesion.pose[:3, 3] for lesion in polyps]).reshape(-1, 3)
         self._polyp_radius = np.array([lesion.size.max() for lesion in polyps])
         self.skin = int(rng.integers(1 << 16))                              # which of a pool of textures it wears
-        self.tint = np.clip(rng.normal(1.0, [0.03, 0.06, 0.06]), 0.8, 1.0)  # RGB, its own complexion
+        self.tint = np.clip(rng.normal([1.0, 0.97, 0.97], [0.03, 0.03, 0.04]), 0.88, 1.0)  # RGB, its own complexion
 
     def station(self, point: Array) -> int:
         """The station nearest to point (3,) m, of all."""
@@ -105,12 +105,9 @@ class Colon:
                 return Wall(float(reach[k] - self._polyp_radius[k]), off[k] / reach[k])
         return wall
 
-    def vanishing_point(self, point: Array, station: int) -> tuple[Array, float]:
-        """Where the lumen goes out of sight: the farthest centre-line point (3,) m ahead that can be seen from
-        `point`, and its arc length (m). The next station where even that is hidden."""
+    def in_sight(self, point: Array, station: int) -> Array:
+        """(K,) stations ahead, far ones last, whose centre no wall hides from `point`, near `station`."""
         ahead = np.arange(station + 2, min(station + 34, STATIONS), 2)
-        if not len(ahead):
-            return self.centre[-1], self.length
         share = np.arange(1, 8) / 8
         sight = point + share[:, None] * (self.centre[ahead, None] - point)                # (A, 7, 3) on the rays
         low, high = max(station - 2, 0), min(station + 36, STATIONS)
@@ -120,9 +117,7 @@ class Colon:
         local = np.einsum("apij,api->apj", self.frames[near], off)
         side = np.round(np.arctan2(local[..., 1], local[..., 0]) * (SIDES / (2 * np.pi))).astype(int) % SIDES
         inside = np.hypot(local[..., 0], local[..., 1]) < np.maximum(self.radius[near, side], 0.002)
-        seen = np.flatnonzero(inside.all(axis=1))
-        k = int(ahead[seen[-1] if len(seen) else 0])
-        return self.centre[k], float(self.arc[k])
+        return ahead[inside.all(axis=1)]
 
     def surface(self) -> tuple[Array, Array, Array, Array]:
         """The wall as a mesh with a seam: vertices (V, 3) m, normals (V, 3) into the lumen, uvs (V, 2), indices (3 F,).
@@ -195,7 +190,7 @@ def _centre_line(rng: np.random.Generator, tube: int, step: float, cap: Array) -
     at = np.arange(tube) * step
     calm = np.clip(np.minimum(at / 0.03, (at[-1] - at) / 0.05), 0, 1)[:, None]      # straight at entry and caecum
     apart = np.abs(np.subtract.outer(at, at)) > 0.15
-    wildness = 1.2
+    wildness = 0.9
     while True:
         noise = wildness * _smooth(rng, at, 0.07, 2)
         bend = CURVATURE * calm * noise / np.sqrt(1 + np.square(noise).sum(axis=1, keepdims=True))     # (n, 2) 1/m
@@ -245,10 +240,10 @@ def _radius(rng: np.random.Generator, tube: int, step: float, angle: Array) -> t
         for sector in range(3):
             turn = angle - taenia - (2 * sector + 1) * np.pi / 3
             turn = (turn + np.pi) % (2 * np.pi) - np.pi
-            crest = place + rng.uniform(-0.005, 0.005)
+            crest = place + rng.uniform(-0.007, 0.007)
             span = np.clip(np.cos(1.35 * turn), 0, 1) ** 0.6 * (np.abs(turn) < 1.15)
             ridge = np.clip(1 - np.abs(at - crest) / rng.uniform(0.006, 0.009), 0, 1)[:, None]
-            narrowing = np.maximum(narrowing, rng.uniform(0.14, 0.40) * span * ridge)
+            narrowing = np.maximum(narrowing, rng.uniform(0.12, 0.45) * span * ridge)
         place += rng.uniform(0.022, 0.036)
     radius = np.maximum(radius * (1 - narrowing), THROAT)
     radius[-1] = pouch

@@ -1,7 +1,7 @@
 """The inside of a colon, seen from the tip of a flexible endoscope: where ColonNavigate takes place."""
 
 from functools import cache
-from math import hypot, radians, sqrt, tan
+from math import radians, tan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from .bullet import Bullet
 FOV = 100.0             # degrees. A colonoscope's lens sees 140-170 through its distortion; a pinhole cannot show those
 NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from the eye, within scope.TIP
 # The lamp sits beside the lens: walls at 2 cm are well lit, the lumen 15 cm ahead is dark.
-LIGHT = EndoscopeLight(power=1.3, reference=0.034, cone=0.6, vignette=0.35, gloss=0.22, polish=6,
+LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6,
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
 SKINS = 4               # textures in the pool
@@ -28,10 +28,10 @@ ORIFICE, VALVE = (0.16, 0.06, 0.05, 1.0), (0.97, 0.74, 0.56, 1.0)
 
 
 class Lumen(NamedTuple):
-    """The lumen's vanishing point, as the camera sees it."""
+    """The lumen as the camera sees it: the farthest point of the centre line in the picture that no wall hides."""
 
-    direction: Array    # (3,) unit, camera frame
-    offset: float       # DVC's d: from the image's centre, in half images; 1 where it is out of sight
+    direction: Array    # (3,) unit, camera frame; of the centre line ahead where the lumen is out of the picture
+    offset: float       # DVC's d: from the image's centre, in half images; 1 where it is out of the picture
 
 
 @cache
@@ -54,7 +54,7 @@ class ColonScene:
     def __init__(self, dt: float = 1 / 15):
         """dt: s, one control step."""
         self.dt = dt
-        self.bullet = Bullet(LIGHT, ambient=0.55)
+        self.bullet = Bullet(LIGHT, ambient=0.5)
         self._drawn: int | None = None          # seed of the colon that Bullet holds
         for index in range(SKINS):
             skin(index)
@@ -89,14 +89,19 @@ class ColonScene:
         return self._camera
 
     def lumen(self) -> Lumen:
-        """Where the lumen ahead is seen."""
+        """Where the lumen ahead goes out of sight."""
         if self._lumen is None:
-            scope = self.scope
-            point, arc = self.colon.vanishing_point(scope.position, scope.station)
-            x, y, z = (float(v) for v in scope.rotation.T @ (point - scope.position))
-            length = max(sqrt(x * x + y * y + z * z), 1e-9)
-            off = hypot(x, y) / z / tan(radians(FOV) / 2) if z > 0 and arc - scope.arc >= DEPTH_SEEN else 1.0
-            self._lumen = Lumen(np.array([x, y, z]) / length, min(off, 1.0))
+            scope, colon = self.scope, self.colon
+            seen = colon.in_sight(scope.position, scope.station)
+            seen = seen[colon.arc[seen] - scope.arc >= DEPTH_SEEN]
+            points = (colon.centre[seen] - scope.position) @ scope.rotation                     # (K, 3) camera frame
+            off = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], 1e-9) / tan(radians(FOV) / 2)
+            shown = np.flatnonzero(off < 1)
+            if len(shown):
+                self._lumen = Lumen(points[shown[-1]] / np.linalg.norm(points[shown[-1]]), float(off[shown[-1]]))
+            else:
+                ahead = (colon.centre[min(scope.station + 4, STATIONS - 1)] - scope.position) @ scope.rotation
+                self._lumen = Lumen(ahead / max(float(np.linalg.norm(ahead)), 1e-9), 1.0)
         return self._lumen
 
     def measured(self) -> Array:
