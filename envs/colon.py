@@ -18,7 +18,7 @@ CAECUM_RADIUS = 0.034                   # m, at most
 THROAT = 0.013                          # m, radius that no fold narrows the lumen below
 ROOM = 0.017                            # m, radius where a lesion may sit
 CURVATURE = 22.0                        # 1/m, of the centre line: bends of 45 mm or wider, more than the radius
-APART = 0.075                           # m, between parts of the centre line that are not neighbours
+APART, NEIGHBOURS = 0.075, 0.150        # m, between parts of the centre line that lie farther along it than that
 WINDOW = 10                             # stations on each side that a local search looks at
 
 
@@ -188,8 +188,9 @@ def _centre_line(rng: np.random.Generator, tube: int, step: float, cap: Array) -
     A random curvature, bounded, is integrated; a line that comes near itself is drawn anew, each time straighter.
     """
     at = np.arange(tube) * step
+    all_at = np.concatenate([at, at[-1] + cap])
     calm = np.clip(np.minimum(at / 0.03, (at[-1] - at) / 0.05), 0, 1)[:, None]      # straight at entry and caecum
-    apart = np.abs(np.subtract.outer(at, at)) > 0.15
+    apart = np.abs(np.subtract.outer(all_at, all_at)) > NEIGHBOURS
     wildness = 0.9
     while True:
         noise = wildness * _smooth(rng, at, 0.07, 2)
@@ -203,11 +204,11 @@ def _centre_line(rng: np.random.Generator, tube: int, step: float, cap: Array) -
         heading = turns[:, :, 2]
         points = np.zeros((tube, 3))
         points[1:] = np.cumsum((heading[:-1] + heading[1:]) / 2 * step, axis=0)
+        points = np.concatenate([points, points[-1] + cap[:, None] * heading[-1]])
         gaps = np.square(points).sum(axis=1)[:, None] + np.square(points).sum(axis=1) - 2 * points @ points.T
         if (gaps[apart] > APART ** 2).all():
             break
         wildness *= 0.95
-    points = np.concatenate([points, points[-1] + cap[:, None] * heading[-1]])
     return points, np.concatenate([turns, np.repeat(turns[-1:], len(cap), axis=0)])
 
 

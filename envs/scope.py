@@ -122,18 +122,20 @@ class Scope:
                     if length < 1e-5:
                         break
                 left = left * min(1.0, max(free, STRIDE) / length)
-            if not self._place(self.position + left):
+            if not self._place(self.position + left, goal=start + lead):
                 break
             left = start + lead - self.position
         return self.position - start
 
-    def _place(self, point: Array) -> bool:
-        """Put the ball at the point, or beside it where the wall is. False, and nothing done, where it has no room."""
+    def _place(self, point: Array, *, goal: Array) -> bool:
+        """Put the ball at the point, or beside it where the wall is. False, and nothing done, where it has no room or
+        would be farther from its goal than it is: the spring is not drawn by a wall that stands still."""
         for _ in range(4):
             arc, station = self.colon.nearest(point, self.station)
             wall = self.colon.wall(point, station)
             if wall.distance >= TIP - SLACK:
-                if self._depth(point) < ENTRY - SLACK:
+                farther = np.linalg.norm(goal - point) > np.linalg.norm(goal - self.position)
+                if farther or self._depth(point) < ENTRY - SLACK:
                     return False
                 self.position, self.arc, self.station, self.wall = point, arc, station, wall
                 return True
