@@ -27,6 +27,8 @@ class Bullet:
     def __init__(self, light: EndoscopeLight | None = None, *, ambient: float = 0.25):
         """Connect; the renderer needs no display and no GPU. ambient: share of the albedo seen whatever the slope."""
         self._client = pybullet.connect(pybullet.DIRECT)
+        # Cached files outlive `clear`: each new colon would leave its texture behind.
+        pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=self._client)
         self._light, self._ambient = light or EndoscopeLight(), ambient
         self._shaders: dict[tuple[float, ...], EndoscopeShader] = {}
         self._rows: dict[tuple[str, int], list] = {}
