@@ -2,5 +2,6 @@
 
 from gymnasium.envs.registration import register
 
+register("surgrl/ColonNavigate-v0", entry_point="envs.make:colon_navigate", max_episode_steps=400)
 register("surgrl/Reach-v0", entry_point="envs.make:reach", max_episode_steps=100)
 register("surgrl/Retract-v0", entry_point="envs.make:retract", max_episode_steps=300)

@@ -19,6 +19,7 @@ class Camera:
     fov: float                          # degrees, vertical
     near: float                         # m, clipping planes
     far: float                          # m
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)    # world: what the image's top is nearest to
 
     def __post_init__(self) -> None:
         """Refuse a camera that cannot be."""
@@ -31,7 +32,7 @@ class Camera:
     @cached_property
     def rotation(self) -> Array:
         """(3, 3) from the camera's optical frame to the world."""
-        rotation = look_at(np.array(self.eye), np.array(self.target), np.array([0.0, 0.0, 1.0]))
+        rotation = look_at(np.array(self.eye), np.array(self.target), np.array(self.up))
         rotation.flags.writeable = False        # one array for all who ask
         return rotation
 

@@ -23,6 +23,7 @@ class EndoscopeLight:
     cone: float = 3.0               # exponent of the fall-off with the angle to the optical axis
     vignette: float = 0.25          # darkening of the image's corners
     gloss: float = 0.28             # strength of the highlights
+    polish: int = 4                 # their narrowness: cos^2 of the angle is squared as often
     colour: tuple[float, float, float] = (1.0, 0.95, 0.90)     # of the light, linear RGB
 
 
@@ -44,7 +45,8 @@ class EndoscopeShader:
         falloff = light.power * (light.reference / ray) ** 2 * ray ** -light.cone
         self._falloff = (falloff * np.clip(1 - light.vignette * radius2 / 2, 0.1, 1)).astype(np.float32)
         self._ray, self._focal = ray.astype(np.float32), np.float32(k[0, 0])
-        self._near, self._far, self._gloss = camera.near, camera.far, light.gloss
+        self._near, self._far, self._gloss, self._polish = camera.near, camera.far, light.gloss, light.polish
+        self._grain = max(5, height // 17 | 1)          # px, of the blur: facets vanish in it, at any image size
         linear = (np.arange(256) / 255.0)[:, None] ** 2.2 * np.array(light.colour)
         self._linear = np.ascontiguousarray(linear[None], dtype=np.float32)     # (1, 256, 3) for cv2.LUT
         tone = 1 - np.exp(-1.5 * np.linspace(0, self.WHITE, self.LEVELS))       # a sensor saturates softly
@@ -60,7 +62,7 @@ class EndoscopeShader:
         evenly: (H, W) bool, where the picture is lit without regard to the surface's slope, which the depth tells then.
         """
         light = self._falloff / (depth * depth)
-        smooth = cv2.blur(depth, (5, 5))
+        smooth = cv2.blur(depth, (self._grain, self._grain))
         du = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)          # m per px
         dv = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
         # The surface's normal in the camera frame is (f du, f dv, -(z + x f du + y f dv)); its product with the ray
@@ -71,10 +73,12 @@ class EndoscopeShader:
         edge = np.abs(depth - smooth) > 0.005 * depth           # blurred across an edge: no surface slopes so
         if evenly is not None:
             light[evenly] *= np.where(edge, 1, self.AMBIENT + (1.25 - self.AMBIENT) * np.sqrt(shine))[evenly]
-        for _ in range(4):                                                      # cos^2 to the 16th power
+        for _ in range(self._polish):
             shine *= shine
         shine[edge] = 0
-        shine[:3], shine[-3:], shine[:, :3], shine[:, -3:] = shine[3], shine[-4], shine[:, 3:4], shine[:, -4:-3]
+        n = self._grain // 2 + 1        # the blur and the slopes see beyond the border
+        shine[:n], shine[-n:] = shine[n], shine[-n - 1]
+        shine[:, :n], shine[:, -n:] = shine[:, n:n + 1], shine[:, -n - 1:-n]
         linear = cv2.LUT(lit, self._linear) * light[..., None]
         linear += (self._gloss * light * shine)[..., None]
         linear[empty] = 0

@@ -7,33 +7,34 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array, quaternion_of, rotation_of
-from .kinematics import JAW_HIGH, JAW_LOW
-from .scene import Picture, Scene
+from .proprio import box_in_camera, pose_in_camera
+from .scene import Picture, World
 from .state import State, generator_state, part, prefixed, set_generator_state
 from .task import Channel, Outcome, Task
 
-PROPRIO = ("x", "y", "z", "qx", "qy", "qz", "qw", "jaw")    # tip pose in the camera frame (m, unit), jaw (rad)
 OBSERVATIONS = ("image", "state")
 
 
 class SurgicalEnv(gymnasium.Env):
-    """Seen: an endoscope image and what the arm can tell of itself. Done: velocities of the tip.
+    """Seen: an endoscope image and what the robot can tell of itself. Done: velocities, of an arm's tip or of a scope.
 
     Observation `image` (default), a dict:
         image    (H, W, 3) uint8 RGB
-        proprio  (8,) float32: tip position (m) and quaternion x y z w in the camera's optical frame, jaw (rad)
+        proprio  (P,) float32: as `proprio_names` says. Of an arm: tip position (m) and quaternion x y z w in the
+                 camera's optical frame, jaw (rad). Of a flexible scope: its bending (rad), shaft (m) and roll (rad)
     Observation `state` for RL without images, a dict: proprio, and
         state    (S,) float32: what the images show, as the task's `state` tells it
     Action: (A,) float32 in [-1, 1], scaled to each channel's low..high; see `channels`.
     Reward: the sum of the named terms in info["reward_terms"].
     Start: as the task's `reset` says, drawn from the seed. End: `terminated` on success or failure only; a time
     limit (a wrapper) truncates.
-    info: reward_terms, success, failure, the task's measures, and with images mask (H, W) uint8, 1 = instrument.
+    info: reward_terms, success, failure, the task's measures, and with images mask (H, W) uint8, 1 = instrument
+    (0 everywhere in a scene that has none).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
 
-    def __init__(self, scene: Scene, task: Task, *, image_size: tuple[int, int] = (84, 84),
+    def __init__(self, scene: World, task: Task, *, image_size: tuple[int, int] = (84, 84),
                  observation: str = "image", render_mode: str | None = None,
                  render_size: tuple[int, int] = (480, 640)):
         """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes."""
@@ -42,14 +43,12 @@ class SurgicalEnv(gymnasium.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is unknown; allowed: None, rgb_array")
         self.scene, self.task, self.render_mode = scene, task, render_mode
+        self.metadata = {**self.metadata, "render_fps": round(1 / scene.dt)}
         self.image_size = _checked_size("image_size", image_size)
         self.render_size = _checked_size("render_size", render_size)
         self._with_image = observation == "image"
-        self._rotation_to_camera = scene.camera.rotation.T
-        self._eye = np.array(scene.camera.eye)
-        low, high = self.workspace
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(
-            np.float32([*(low - 0.01), -1, -1, -1, -1, JAW_LOW]), np.float32([*(high + 0.01), 1, 1, 1, 1, JAW_HIGH]))}
+            np.float32([c.low for c in scene.proprio]), np.float32([c.high for c in scene.proprio]))}
         if self._with_image:
             spaces["image"] = gymnasium.spaces.Box(0, 255, (*self.image_size, 3), np.uint8)
         else:
@@ -67,7 +66,7 @@ class SurgicalEnv(gymnasium.Env):
 
     @property
     def camera(self) -> Camera:
-        """The endoscope: frame name, field of view, intrinsics."""
+        """The endoscope as it stands: frame name, field of view, intrinsics, where it is."""
         return self.scene.camera
 
     @property
@@ -78,15 +77,13 @@ class SurgicalEnv(gymnasium.Env):
     @property
     def proprio_names(self) -> tuple[str, ...]:
         """What the entries of the observation's proprio are."""
-        return PROPRIO
+        return tuple(channel.name for channel in self.scene.proprio)
 
     @property
     def workspace(self) -> tuple[Array, Array]:
         """Corners (3,), (3,) m of the smallest box in the camera's optical frame that holds the scene's workspace."""
-        low, high = self.scene.workspace
-        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-        seen = (corners - self._eye) @ self._rotation_to_camera.T
-        return seen.min(axis=0), seen.max(axis=0)
+        self._check_arm("workspace")
+        return box_in_camera(self.camera, *self.scene.workspace)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Begin an episode; the same seed gives the same episode."""
@@ -114,10 +111,11 @@ class SurgicalEnv(gymnasium.Env):
         position (3,) m, quaternion (4,) x y z w (None: keep), jaw rad (None: keep). The tip moves no faster than the
         channels allow and turns no faster than 1 rad/s. Returns what `step` returns.
         """
+        self._check_arm("servo")
         values = np.concatenate([position, [] if quaternion is None else quaternion, [] if jaw is None else [jaw]])
         if np.shape(position) != (3,) or not np.isfinite(values).all():
             raise ValueError(f"servo to position {position}, quaternion {quaternion}, jaw {jaw}: all must be finite")
-        tip = self._tip_in_camera()
+        tip = pose_in_camera(self.camera, self.scene.pose("PSM1"))
         velocity = (np.asarray(position) - tip[:3, 3]) / self.dt
         low, high = np.array([c.low for c in self.channels[:3]]), np.array([c.high for c in self.channels[:3]])
         excess = max(1.0, float(np.max(velocity / np.where(velocity < 0, low, high))))
@@ -164,8 +162,7 @@ class SurgicalEnv(gymnasium.Env):
         return self._observe(), sum(terms.values()), info["success"] or info["failure"], False, info
 
     def _observe(self) -> dict[str, Array]:
-        tip = self._tip_in_camera()
-        proprio = np.float32([*tip[:3, 3], *quaternion_of(tip[:3, :3]), self.scene.jaw("PSM1")])
+        proprio = np.float32(self.scene.measured())
         if self._with_image:
             return {"proprio": proprio, "image": self._seen().image}
         return {"proprio": proprio, "state": np.float32(self.task.state(self.scene))}
@@ -184,12 +181,9 @@ class SurgicalEnv(gymnasium.Env):
             self._picture = self.scene.picture(*self.image_size)
         return self._picture
 
-    def _tip_in_camera(self) -> Array:
-        tip = self.scene.pose("PSM1")
-        seen = np.eye(4)
-        seen[:3, :3] = self._rotation_to_camera @ tip[:3, :3]
-        seen[:3, 3] = self._rotation_to_camera @ (tip[:3, 3] - self._eye)
-        return seen
+    def _check_arm(self, asked: str) -> None:
+        if not self.scene.arms:
+            raise ValueError(f"{asked} is of an arm's tip; {type(self.task).__name__} moves none. Use step")
 
 
 def _towards(rotation: Array) -> Array:

@@ -2,11 +2,27 @@
 
 from typing import Any
 
+import gymnasium
+
+from .discrete import DiscreteActions
 from .env import SurgicalEnv
 from .scenes.cavity import Cavity
+from .scenes.colon import ColonScene
 from .scenes.flap import Flap
+from .tasks.navigate import Navigate
 from .tasks.reach import TOLERANCE, Reach
 from .tasks.retract import Retract
+
+COLON_ACTIONS = ("continuous", "dvc", "safe")
+
+
+def colon_navigate(actions: str = "continuous", roll: bool = False, **options: Any) -> gymnasium.Env:
+    """surgrl/ColonNavigate-v0. actions: continuous rates, or a published discrete set (see DiscreteActions);
+    roll: a fourth continuous channel, which `dvc` has anyway; options: those of SurgicalEnv."""
+    if actions not in COLON_ACTIONS:
+        raise ValueError(f"actions {actions!r} are unknown; allowed: {', '.join(COLON_ACTIONS)}")
+    env = SurgicalEnv(ColonScene(), Navigate(roll=roll or actions == "dvc"), **options)
+    return env if actions == "continuous" else DiscreteActions(env, kind=actions)
 
 
 def reach(tolerance: float = TOLERANCE, **options: Any) -> SurgicalEnv:

@@ -1,12 +1,12 @@
 """What is wanted of a scene: actions, rewards, ends, and a scripted expert. It knows no engine."""
 
 from enum import Enum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from .geometry import Array
-from .scene import Scene
+from .scene import Channel, Scene
 from .state import State
 
 
@@ -16,15 +16,6 @@ class Outcome(Enum):
     RUNNING = 0
     SUCCESS = 1
     FAILURE = 2
-
-
-class Channel(NamedTuple):
-    """One entry of the action: what -1 and +1 stand for."""
-
-    name: str       # "v_x", "v_y", "v_z": tip velocity in the camera frame; "jaw"
-    unit: str
-    low: float
-    high: float
 
 
 class Task(Protocol):

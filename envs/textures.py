@@ -64,10 +64,28 @@ def _lobules(rng: np.random.Generator, size: int, cells: int, base: tuple, seam:
     return np.array(base, np.float32) * (1 - depth) + np.array(seam, np.float32) * depth + 6 * grain
 
 
+def mucosa(rng: np.random.Generator, size: int = 512) -> Array:
+    """The colon's lining: (size, size, 3) uint8 RGB, pale pink under a net of fine vessels; it repeats seamlessly."""
+    period = size // 2
+    shade, blush, fine = (np.roll(np.pad(cloud(rng, period, octaves), ((0, period), (0, period)), mode="symmetric"),
+                                  rng.integers(size, size=2), axis=(0, 1))      # mirrored, so that it repeats
+                          for octaves in ((3, 5, 9), (4, 8), (40, 80)))
+    image = (np.array([222.0, 142.0, 124.0], np.float32) + shade[..., None] * [9, 12, 11]
+             + blush[..., None] * [4, -8, -7] + fine[..., None] * [3, 4, 4])
+    wide = np.zeros((2 * size, 2 * size), np.float32)       # what leaves one edge comes in by the other
+    for _ in range(26):
+        start = rng.uniform(0.5 * size, 1.5 * size, 2)
+        _vessel(wide, rng, start, rng.uniform(0, 2 * np.pi), width=rng.uniform(0.6, 1.0) * size / 140, size=size)
+    vessels = wide.reshape(2, size, 2, size).max(axis=(0, 2))
+    vessels = cv2.GaussianBlur(vessels, (0, 0), size / 600, borderType=cv2.BORDER_REFLECT)[..., None]
+    image = image * (1 - 0.8 * vessels) + np.array([158.0, 58.0, 58.0], np.float32) * 0.8 * vessels
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
 def _vessel(canvas: Array, rng: np.random.Generator, start: Array, heading: float, width: float, size: int) -> None:
-    """Draw one vessel as a wandering line that thins and branches, onto canvas (size, size) in 0..1."""
+    """Draw a vessel as a wandering line that thins and branches, onto a square canvas in 0..1. size: its scale, px."""
     point, step = np.array(start), size / 100
-    while width > size / 1000 and (point > -step).all() and (point < size + step).all():
+    while width > size / 1000 and (point > -step).all() and (point < len(canvas) + step).all():
         heading += rng.normal(0, 0.22)
         after = point + step * np.array([np.cos(heading), np.sin(heading)])
         ends = [tuple(int(round(v * 16)) for v in p) for p in (point, after)]

@@ -24,25 +24,32 @@ class Bullet:
     place each time it draws them.
     """
 
-    def __init__(self, light: EndoscopeLight | None = None, *, deformable: bool = False):
-        """Connect; the renderer needs no display and no GPU. deformable: whether there will be a `sheet`."""
+    def __init__(self, light: EndoscopeLight | None = None, *, ambient: float = 0.25, deformable: bool = False):
+        """Connect; the renderer needs no display and no GPU.
+
+        ambient: share of the albedo seen whatever the slope. deformable: whether there will be a `sheet`.
+        """
         self._client = pybullet.connect(pybullet.DIRECT)
         if deformable:
             pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=self._client)
             # A picture of a soft body is taken anew by stepSimulation only, which is to move nothing.
             pybullet.setTimeStep(1e-5, physicsClientId=self._client)
             pybullet.setGravity(0, 0, 0, physicsClientId=self._client)
-        self._rows: dict[int, list[list[float]]] = {}   # of each sheet
-        self._light = light or EndoscopeLight()
-        self._shaders: dict[tuple[Camera, int, int], EndoscopeShader] = {}
+        # Cached files outlive `clear`: each new colon would leave its texture behind.
+        pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=self._client)
+        self._light, self._ambient = light or EndoscopeLight(), ambient
+        self._shaders: dict[tuple[float, ...], EndoscopeShader] = {}
+        self._sheets: dict[int, list[list[float]]] = {}         # rows that each sheet's shape is told by
+        self._rows: dict[tuple[str, int], list] = {}            # see _kept
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
         self._is_sheet = np.zeros(1, bool)              # likewise
 
     def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, instrument: bool = False) -> int:
         """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour."""
         shape = pybullet.createVisualShape(
-            pybullet.GEOM_MESH, vertices=(mesh.vertices * SCALE).tolist(), normals=mesh.normals.tolist(),
-            uvs=mesh.uvs.tolist(), indices=mesh.indices.tolist(), rgbaColor=colour, physicsClientId=self._client)
+            pybullet.GEOM_MESH, vertices=self._kept("vertices", mesh.vertices * SCALE),
+            normals=self._kept("normals", mesh.normals), uvs=self._kept("uvs", mesh.uvs),
+            indices=self._kept("indices", mesh.indices), rgbaColor=colour, physicsClientId=self._client)
         body = pybullet.createMultiBody(0, -1, shape, physicsClientId=self._client)
         if texture is not None:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
@@ -50,6 +57,11 @@ class Bullet:
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([instrument, 0]))
         self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
+
+    def clear(self) -> None:
+        """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
+        pybullet.resetSimulation(physicsClientId=self._client)
+        self._is_instrument, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
 
     def move(self, body: int, pose: Array) -> None:
         """Put a body at pose (4, 4) in the world."""
@@ -72,13 +84,13 @@ class Bullet:
                                    physicsClientId=self._client)
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([0, 0]))
         self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
-        self._rows[body] = (mesh.vertices * SCALE).tolist()
+        self._sheets[body] = (mesh.vertices * SCALE).tolist()
         return body
 
     def deform(self, body: int, vertices: Array) -> None:
         """Move a sheet's vertices to (V, 3) m in the world."""
         # resetMeshData never releases the list it is given: handing it one list for ever keeps that from leaking.
-        rows = self._rows[body]
+        rows = self._sheets[body]
         for row, vertex in zip(rows, (vertices * SCALE).tolist(), strict=True):
             row[:] = vertex
         pybullet.resetMeshData(body, rows, physicsClientId=self._client)
@@ -89,7 +101,8 @@ class Bullet:
         _, _, rgba, buffer, bodies = self.raster(camera, height, width)
         shader = self.shader(camera, height, width)
         depth = shader.depth_in_metres(buffer)
-        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, self._is_sheet[bodies] if self._rows else None)
+        evenly = self._is_sheet[bodies] if self._sheets else None
+        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, evenly)
         return Picture(image, self._is_instrument[bodies], depth)
 
     def raster(self, camera: Camera, height: int, width: int) -> tuple:
@@ -97,11 +110,12 @@ class Bullet:
         return pybullet.getCameraImage(
             width, height, camera.view_matrix(SCALE), camera.projection_matrix(height, width, SCALE),
             renderer=pybullet.ER_TINY_RENDERER, shadow=0, lightDirection=list(-camera.rotation[:, 2]),
-            lightAmbientCoeff=0.25, lightDiffuseCoeff=0.75, lightSpecularCoeff=0.0, physicsClientId=self._client)
+            lightAmbientCoeff=self._ambient, lightDiffuseCoeff=1 - self._ambient, lightSpecularCoeff=0.0,
+            physicsClientId=self._client)
 
     def shader(self, camera: Camera, height: int, width: int) -> EndoscopeShader:
-        """What shades pictures of this size; made once."""
-        key = (camera, height, width)
+        """What shades pictures of this size; made once, wherever the camera goes."""
+        key = (camera.fov, camera.near, camera.far, height, width)
         if key not in self._shaders:
             self._shaders[key] = EndoscopeShader(camera, self._light, height, width)
         return self._shaders[key]
@@ -112,9 +126,23 @@ class Bullet:
             pybullet.disconnect(self._client)
             self._client = -1
 
+    def _kept(self, name: str, values: Array) -> list:
+        """Values as the list that was made for the first array of this name and length.
+
+        pybullet never lets go of a list that it reads a mesh from, nor of its rows: a new one for each would leak.
+        """
+        given = values.tolist()
+        rows = self._rows.setdefault((name, len(values)), given)
+        for k, (row, new) in enumerate(zip(rows, given, strict=True)):
+            if isinstance(row, list):
+                row[:] = new
+            elif row != new:
+                rows[k] = new
+        return rows
+
     def _texture(self, image: Array) -> int:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "texture.png"
+            path = Path(folder) / "texture.bmp"        # read four times as fast as PNG
             cv2.imwrite(str(path), image[:, :, ::-1])
             return pybullet.loadTexture(str(path), physicsClientId=self._client)
 

@@ -5,6 +5,7 @@ import numpy as np
 from ..arm import PSM
 from ..camera import Camera
 from ..geometry import Array
+from ..proprio import arm_channels, arm_measured
 from ..scene import MARKER, Picture
 from ..state import State
 from . import bed, ports, shapes
@@ -19,6 +20,8 @@ class Cavity:
     def __init__(self, dt: float = 1 / 30, camera: Camera = ports.CAMERA):
         """dt: s, one control step."""
         self.dt, self.camera, self.workspace = dt, camera, ports.WORKSPACE
+        self.proprio = arm_channels(camera, ports.WORKSPACE)
+        self.arms = ("PSM1",)
         self._arms = Arms({"PSM1": ports.psm1()}, camera.rotation, self.workspace)
         self._target = np.array([0.0, 0.0, 0.01])
         self.bullet = Bullet()
@@ -75,6 +78,10 @@ class Cavity:
         """Go on from there, exactly."""
         self._arms.set_state(state)
         self._target = np.array(state["target"])
+
+    def measured(self) -> Array:
+        """(8,) the arm's tip and jaw: see `proprio`."""
+        return arm_measured(self.camera, self.pose("PSM1"), self.jaw("PSM1"))
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""

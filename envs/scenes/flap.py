@@ -7,6 +7,7 @@ from ..arm import PSM
 from ..camera import Camera
 from ..contact import Capsule
 from ..geometry import Array
+from ..proprio import arm_channels, arm_measured
 from ..scene import Grip, Picture
 from ..state import State, part, prefixed
 from ..tissue import Sheet
@@ -37,6 +38,7 @@ class Flap:
     def __init__(self, dt: float = 1 / 30, camera: Camera = ports.CAMERA):
         """dt: s, one control step."""
         self.dt, self.camera, self.workspace = dt, camera, ports.WORKSPACE
+        self.proprio, self.arms = arm_channels(camera, ports.WORKSPACE), ("PSM1",)
         self._arms = Arms({"PSM1": ports.psm1()}, camera.rotation, self.workspace)
         self._sheet = Sheet(ROWS, COLUMNS, dt=dt)
         self._heights = bed.HeightTable(bed.tissue_height, 0.06, 0.00025)
@@ -80,6 +82,10 @@ class Flap:
         """Height z (m) of bed and lesion at x, y (m)."""
         return float(bed.tissue_height(np.float64(x), np.float64(y))
                      + max(0.0, lesion.dome(x - self._lesion[0, 3], y - self._lesion[1, 3])))
+
+    def measured(self) -> Array:
+        """(8,) the arm's tip and jaw: see `proprio`."""
+        return arm_measured(self.camera, self.pose("PSM1"), self.jaw("PSM1"))
 
     def command(self, arm: str, twist: Array, jaw: float) -> None:
         """Twist (6,) m/s, rad/s in the camera frame and jaw in rad, from the next step on."""

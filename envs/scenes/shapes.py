@@ -54,6 +54,19 @@ def prism(sections: list[tuple[float, float, float, float]]) -> Mesh:
     return Mesh(np.array(vertices), np.array(normals), np.zeros((len(vertices), 2)), np.concatenate(indices))
 
 
+def ellipsoid(half_axes: Array, rings: int = 7, sides: int = 10) -> Mesh:
+    """Closed and smooth shaded, about the origin. half_axes: (3,) m."""
+    polar, angle = np.linspace(0, np.pi, rings + 1)[:, None], np.linspace(0, 2 * np.pi, sides + 1)[None]
+    x, y = np.sin(polar) * np.cos(angle), np.sin(polar) * np.sin(angle)
+    unit = np.stack([x, y, np.broadcast_to(np.cos(polar), x.shape)], -1)
+    normals = (unit / half_axes).reshape(-1, 3)
+    uvs = np.stack(np.broadcast_arrays(angle / (2 * np.pi), polar / np.pi), -1)
+    low = (np.arange(rings)[:, None] * (sides + 1) + np.arange(sides)).ravel()
+    high = low + sides + 1
+    return Mesh((unit * half_axes).reshape(-1, 3), normals / np.linalg.norm(normals, axis=1, keepdims=True),
+                uvs.reshape(-1, 2), np.stack([low, high, low + 1, low + 1, high, high + 1], -1).ravel())
+
+
 def relief(height: Callable[[Array, Array], Array], half_width: float, cells: int) -> Mesh:
     """Surface z = height(x, y) over a square of 2 x half_width m, smooth shaded."""
     line = np.linspace(-half_width, half_width, cells + 1)
