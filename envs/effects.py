@@ -1,8 +1,8 @@
 """What happens between tissue and screen: smoke, blood on the lens, glare, blur, noise, JPEG.
 
 Each effect turns an image (H, W, 3) uint8 RGB into another. Strengths lie in [0, 1]; 0 leaves the image as it is.
-What stays for an episode (where blood sticks, how smoke is shaped) is drawn once from a generator; sensor noise is
-drawn anew for each frame. Sizes follow the image, so one setting looks alike at any resolution.
+What stays for an episode (where blood sticks, how smoke is shaped) is drawn once from its seed; sensor noise is drawn
+anew for each step, from seed and step, so that a picture can be made again. Sizes follow the image, so one setting looks alike at any resolution.
 """
 
 from dataclasses import dataclass
@@ -45,22 +45,21 @@ class Effects:
 class EffectChain:
     """The effects of one episode on its frames."""
 
-    def __init__(self, effects: Effects, rng: np.random.Generator):
-        """Draw what stays for the episode; rng also gives the noise of each frame."""
-        self._effects, self._rng = effects, rng
+    def __init__(self, effects: Effects, seed: int):
+        """Draw what stays for the episode."""
+        self._effects, self._seed, rng = effects, seed, np.random.default_rng(seed)
         self._smoke = _unit(cloud(rng, GRID * 2, (4, 8, 16)))
         self._drops = _drops(rng, effects.blood)
         self._age = int(rng.integers(1000))
 
-    def __call__(self, image: Array) -> Array:
-        """(H, W, 3) uint8 -> (H, W, 3) uint8; the given image is left alone."""
+    def __call__(self, image: Array, step: int) -> Array:
+        """(H, W, 3) uint8 -> (H, W, 3) uint8, as the frame of this step of the episode; the given image stays."""
         if self._effects.none:
             return image
-        self._age += 1
         effects, size = self._effects, image.shape[1::-1]
         picture = image.astype(np.float32)
         if effects.smoke:
-            veil = effects.smoke * (0.35 + 0.65 * cv2.resize(self._drifted(), size)[..., None])
+            veil = effects.smoke * (0.35 + 0.65 * cv2.resize(self._drifted(step), size)[..., None])
             picture += (SMOKE - picture) * veil
         if effects.glare:
             bright = np.maximum(picture.mean(axis=2) - 120, 0) * (4 * effects.glare)
@@ -71,14 +70,14 @@ class EffectChain:
         if effects.blur:
             picture = cv2.GaussianBlur(picture, (0, 0), 0.03 * effects.blur * image.shape[0])
         if effects.noise:
-            grain = self._rng.standard_normal(picture.shape, dtype=np.float32)
+            grain = np.random.default_rng([self._seed, step]).standard_normal(picture.shape, dtype=np.float32)
             picture += grain * (30 * effects.noise * (1.2 - picture / 400))
         shown = np.clip(picture, 0, 255).astype(np.uint8)
         return _compressed(shown, effects.jpeg) if effects.jpeg else shown
 
-    def _drifted(self) -> Array:
+    def _drifted(self, step: int) -> Array:
         """The part of the smoke's field that is in view now: (GRID, GRID) in [0, 1]."""
-        shift = int(self._age * DRIFT * GRID)
+        shift = int((self._age + step) * DRIFT * GRID)
         last = 2 * GRID - 1
         # There and back, so that no edge of the field ever drifts into view.
         rows, columns = (last - np.abs((np.arange(GRID) + shift // k) % (2 * last) - last) for k in (3, 1))

@@ -1,5 +1,6 @@
 """The junction of a scene and a task: a Gymnasium environment of image-based surgery."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -8,7 +9,9 @@ import numpy as np
 from .camera import Camera
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
+from .randomise import load_randomiser
 from .scene import Picture, World
+from .staging import Staging
 from .state import State, generator_state, part, prefixed, set_generator_state
 from .task import Channel, Outcome, Task
 
@@ -36,8 +39,11 @@ class SurgicalEnv(gymnasium.Env):
 
     def __init__(self, scene: World, task: Task, *, image_size: tuple[int, int] = (84, 84),
                  observation: str = "image", render_mode: str | None = None,
-                 render_size: tuple[int, int] = (480, 640)):
-        """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes."""
+                 render_size: tuple[int, int] = (480, 640), randomise: str | Mapping[str, Any] = "none"):
+        """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes.
+
+        randomise: a level (none, mild, full, test-mild, test-full), a YAML file of ranges, or the ranges themselves.
+        """
         if observation not in OBSERVATIONS:
             raise ValueError(f"observation {observation!r} is unknown; allowed: {', '.join(OBSERVATIONS)}")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -47,8 +53,12 @@ class SurgicalEnv(gymnasium.Env):
         self.image_size = _checked_size("image_size", image_size)
         self.render_size = _checked_size("render_size", render_size)
         self._with_image = observation == "image"
+        self._staging, self._steps = Staging(load_randomiser(randomise), len(task.channels)), 0
+        # Seen from a camera that may stand elsewhere, lengths reach farther; angles and units do not.
+        stray = [self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio]
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(
-            np.float32([c.low for c in scene.proprio]), np.float32([c.high for c in scene.proprio]))}
+            *(np.float32([getattr(channel, end) + sign * more for channel, more in zip(scene.proprio, stray, strict=True)])
+              for end, sign in (("low", -1), ("high", 1))))}
         if self._with_image:
             spaces["image"] = gymnasium.spaces.Box(0, 255, (*self.image_size, 3), np.uint8)
         else:
@@ -88,6 +98,8 @@ class SurgicalEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Begin an episode; the same seed gives the same episode."""
         super().reset(seed=seed)
+        self._steps = 0
+        self._staging.begin(self.scene, self.np_random)
         self.scene.reset(self.np_random)
         self.task.reset(self.scene, self.np_random)
         self._picture = None
@@ -101,7 +113,7 @@ class SurgicalEnv(gymnasium.Env):
                              f"one number in [-1, 1] for each of {', '.join(c.name for c in self.channels)}")
         if not (np.abs(action) <= 1 + 1e-6).all():      # NaN fails too
             raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
-        self.task.act(self.scene, action)
+        self.task.act(self.scene, self._staging.act(action, self.np_random))
         return self._advance()
 
     def servo(self, position: Array, quaternion: Array | None = None,
@@ -134,10 +146,13 @@ class SurgicalEnv(gymnasium.Env):
     def get_state(self) -> State:
         """Scene, task and random numbers, as a value: a flat dict of arrays and numbers. A wrapper's are not in it."""
         return {**prefixed("scene", self.scene.get_state()), **prefixed("task", self.task.get_state()),
+                **prefixed("staging", self._staging.get_state()), "steps": self._steps,
                 "generator": generator_state(self.np_random)}
 
     def set_state(self, state: State) -> None:
         """Go on from a state of an environment of the same id and options, exactly."""
+        self._staging.set_state(part(state, "staging"), self.scene)
+        self._steps = int(state["steps"])
         self.scene.set_state(part(state, "scene"))
         self.task.set_state(part(state, "task"))
         set_generator_state(self.np_random, state["generator"])
@@ -147,7 +162,7 @@ class SurgicalEnv(gymnasium.Env):
         """The endoscope's picture at render_size: (H, W, 3) uint8 RGB."""
         if self.render_mode is None:
             return None
-        return self.scene.picture(*self.render_size).image
+        return self._staging.show(self.scene.picture(*self.render_size).image, self._steps)
 
     def close(self) -> None:
         """Free the engine."""
@@ -155,6 +170,7 @@ class SurgicalEnv(gymnasium.Env):
 
     def _advance(self) -> tuple[dict, float, bool, bool, dict]:
         self.scene.step()
+        self._steps += 1
         self.task.watch(self.scene)
         self._picture = None
         terms = {name: float(value) for name, value in self.task.reward(self.scene).items()}
@@ -173,12 +189,15 @@ class SurgicalEnv(gymnasium.Env):
                 **self.task.measures(self.scene)}
         if self._with_image:
             info["mask"] = self._seen().mask
+        if not self._staging.randomiser.none:
+            info["factors"] = self._staging.style.factors()
         return info
 
     def _seen(self) -> Picture:
         """The picture of the current state, drawn once."""
         if self._picture is None:
-            self._picture = self.scene.picture(*self.image_size)
+            drawn = self.scene.picture(*self.image_size)
+            self._picture = drawn._replace(image=self._staging.show(drawn.image, self._steps))
         return self._picture
 
     def _check_arm(self, asked: str) -> None:

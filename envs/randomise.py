@@ -4,15 +4,17 @@ Tobin et al. 2017 (arXiv:1703.06907): a policy that has seen much variety takes 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from .camera import Camera
 from .effects import Effects
-from .geometry import Array
+from .endoscope import EndoscopeLight
+from .geometry import Array, rotation_by
 
 LEVELS = Path(__file__).parent / "levels.yaml"
 # RGB of the tissue's mean, in [0, 255]; vessels and mottling are painted around it.
@@ -23,6 +25,7 @@ PALETTES = {"rose": (205, 118, 104), "salmon": (214, 136, 112), "coral": (198, 1
 BOUNDS = {"camera_shift_mm": (-20, 20), "camera_turn_deg": (-30, 30), "fov_scale": (0.5, 2), "power": (0.05, 10),
           "cone": (0, 10), "warmth": (-1, 1), "instrument": (0.1, 3), "stiffness": (0.1, 10), "latency": (0, 30),
           "action_noise": (0, 1), **{entry.name: (0, 1) for entry in fields(Effects)}}
+WORKING_DISTANCE = 0.15     # m, at most, from the camera to what the arms do
 VECTORS = ("camera_shift_mm", "camera_turn_deg")        # drawn for each axis
 
 
@@ -50,6 +53,24 @@ class Style:
         return plain | {entry.name: getattr(self.effects, entry.name) for entry in fields(Effects)}
 
 
+def styled_camera(camera: Camera, style: Style) -> Camera:
+    """The camera, moved and turned along and about its own axes, with its field of view scaled."""
+    if style.camera_shift == style.camera_turn == (0.0, 0.0, 0.0) and style.fov_scale == 1:
+        return camera
+    eye = np.array(camera.eye) + camera.rotation @ np.array(style.camera_shift)
+    turned = camera.rotation @ rotation_by(np.array(style.camera_turn))
+    reach = np.linalg.norm(np.subtract(camera.target, camera.eye))
+    return replace(camera, eye=tuple(eye.tolist()), target=tuple((eye + reach * turned[:, 2]).tolist()),
+                   up=tuple((-turned[:, 1]).tolist()), fov=camera.fov * style.fov_scale)
+
+
+def styled_light(light: EndoscopeLight, style: Style) -> EndoscopeLight:
+    """The light, brighter or darker, wider or narrower, warmer or colder."""
+    red, green, blue = light.colour
+    colour = (red, green * (1 - 0.10 * style.warmth), blue * (1 - 0.25 * style.warmth))
+    return replace(light, power=light.power * style.power, cone=light.cone * style.cone, colour=colour)
+
+
 class Randomiser:
     """Draws a Style for each episode from ranges."""
 
@@ -63,6 +84,13 @@ class Randomiser:
             raise ValueError(f"randomisation {name}: {unknown[0]!r} is unknown; allowed: "
                              f"{', '.join((*BOUNDS, 'palettes', 'textures'))}")
         self._ranges = {key: _range(name, key, value) for key, value in ranges.items() if key in BOUNDS}
+
+    @property
+    def sight(self) -> float:
+        """m, how far the camera's frame may stray from where it was built, at the working distance."""
+        shift = max((abs(end) for end in self._ranges.get("camera_shift_mm", (0.0,))), default=0.0) * 1e-3
+        turn = max((abs(end) for end in self._ranges.get("camera_turn_deg", (0.0,))), default=0.0)
+        return np.sqrt(3) * (shift + np.radians(turn) * WORKING_DISTANCE)
 
     @property
     def none(self) -> bool:

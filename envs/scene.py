@@ -6,6 +6,7 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array
+from .randomise import Style
 from .state import State
 
 MARKER = 0.0035         # m, radius of the body "target"
@@ -46,6 +47,9 @@ class World(Protocol):
 
     def reset(self, rng: np.random.Generator) -> None:
         """Back to rest."""
+
+    def restyle(self, style: Style) -> None:
+        """Look like this from now on; `reset` follows."""
 
     def step(self) -> None:
         """Let dt seconds pass."""

@@ -34,8 +34,9 @@ SLACK = 1e-5                        # m, that the ball may lie in the wall
 class Scope:
     """State of the tip. The camera sits in the ball's centre, so it never comes nearer to a wall than TIP - SLACK."""
 
-    def __init__(self, colon: Colon):
-        """At the colon's entry, straight, in the middle."""
+    def __init__(self, colon: Colon, stiffness: float = STIFFNESS):
+        """At the colon's entry, straight, in the middle. stiffness: N/m, of the wall against the tip."""
+        self.stiffness = stiffness
         self.enter(colon, depth=ENTRY, bend=np.zeros(2))
 
     def enter(self, colon: Colon, *, depth: float, bend: Array) -> None:
@@ -53,7 +54,7 @@ class Scope:
     @property
     def force(self) -> float:
         """Contact force, N: 0 wherever the tip touches nothing."""
-        return float(STIFFNESS * np.sqrt(self.lead @ self.lead))
+        return float(self.stiffness * np.sqrt(self.lead @ self.lead))
 
     def move(self, bend: Array, insertion: float, roll: float, dt: float) -> None:
         """Let dt s pass at bending rates (2,) rad/s, insertion m/s and roll rad/s. Limits clip."""
@@ -72,7 +73,7 @@ class Scope:
         lead += max(0.0, ENTRY - self._depth(self.position + lead)) * self.colon.frames[0, :, 2]
         moved = self._slide(lead)
         lead = lead - moved
-        room = FORCE_MAX / STIFFNESS / max(float(np.sqrt(lead @ lead)), 1e-12)
+        room = FORCE_MAX / self.stiffness / max(float(np.sqrt(lead @ lead)), 1e-12)
         # Free, the ball is where it was sent; what rounding leaves is no force.
         self.lead = lead * min(1.0, room) if lead @ lead > 1e-14 else np.zeros(3)
         advance = min(max(float(moved @ heading), -abs(pushed)), abs(pushed))

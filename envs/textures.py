@@ -15,16 +15,16 @@ def cloud(rng: np.random.Generator, size: int, octaves: tuple[int, ...]) -> Arra
     return (total - total.mean()) / total.std()
 
 
-def tissue(rng: np.random.Generator, size: int = 512) -> Array:
-    """Mucosa: (size, size, 3) uint8 RGB, mottled pink with branching vessels."""
+def tissue(rng: np.random.Generator, size: int = 512, base: tuple[float, float, float] = (205, 118, 104)) -> Array:
+    """Moist tissue: (size, size, 3) uint8 RGB, mottled around `base` with branching vessels, darker and redder."""
     shade, blush, fine = cloud(rng, size, (4, 8, 16)), cloud(rng, size, (6, 12)), cloud(rng, size, (64, 128))
-    base = np.array([205.0, 118.0, 104.0], np.float32)
-    image = base + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7] + fine[..., None] * [4, 4, 4]
+    image = np.array(base, np.float32) + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7] + fine[..., None] * [4, 4, 4]
     vessels = np.zeros((size, size), np.float32)
     for _ in range(16):
         _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 130.0, size=size)
     vessels = cv2.GaussianBlur(vessels, (0, 0), size / 900)[..., None]
-    image = image * (1 - vessels) + np.array([150.0, 42.0, 48.0], np.float32) * vessels
+    blood = np.array(base, np.float32) * [0.73, 0.36, 0.46]
+    image = image * (1 - vessels) + blood * vessels
     return np.clip(image, 0, 255).astype(np.uint8)
 
 

@@ -33,6 +33,10 @@ class Arms:
             arm.reset()
             self._commands[name] = (np.zeros(6), arm.jaw)
 
+    def face(self, camera_rotation: Array) -> None:
+        """Take commands in another camera's frame from now on."""
+        self._rotation = camera_rotation
+
     def command(self, arm: str, twist: Array, jaw: float) -> None:
         """Twist (6,) m/s, rad/s in the camera frame and jaw in rad, from the next step on."""
         turned = np.concatenate([self._rotation @ twist[:3], self._rotation @ twist[3:]])

@@ -6,11 +6,13 @@ import numpy as np
 
 from .. import textures
 from ..geometry import Array
+from ..randomise import PALETTES, Style
 from . import shapes
 from .bullet import Bullet
 
 HALF_WIDTH = 0.125      # m
 CLEARANCE = 0.001       # m, between a tip and the tissue
+SEED = 7                # of the texture as built
 
 
 def tissue_height(x: Array, y: Array) -> Array:
@@ -22,7 +24,14 @@ def tissue_height(x: Array, y: Array) -> Array:
 def draw(bullet: Bullet) -> int:
     """Put the bed there; its body."""
     return bullet.body(shapes.relief(tissue_height, HALF_WIDTH, 38), (1, 1, 1, 1),
-                       texture=textures.tissue(np.random.default_rng(7), size=1024))
+                       texture=textures.tissue(np.random.default_rng(SEED), size=1024))
+
+
+def dress(bullet: Bullet, bed: int, style: Style) -> None:
+    """Paint the bed in a style's palette and texture."""
+    seed, base = style.texture if style.texture >= 0 else SEED, PALETTES.get(style.palette)
+    bullet.paint(bed, f"bed {seed} {style.palette}",
+                 lambda: textures.tissue(np.random.default_rng(seed), 1024, *(() if base is None else (base,))))
 
 
 class HeightTable:

@@ -1,6 +1,7 @@
 """The only place that calls PyBullet: bodies to look at, and the endoscope's picture of them."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ class Bullet:
         self._shaders: dict[tuple[float, ...], EndoscopeShader] = {}
         self._sheets: dict[int, list[list[float]]] = {}         # rows that each sheet's shape is told by
         self._rows: dict[tuple[str, int], list] = {}            # see _kept
+        self._textures: dict[str, int] = {}                     # see paint
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
         self._is_sheet = np.zeros(1, bool)              # likewise
 
@@ -58,9 +60,29 @@ class Bullet:
         self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
 
+    def relight(self, light: EndoscopeLight) -> None:
+        """Another light and lens from the next picture on."""
+        if light != self._light:
+            self._light = light
+            self._shaders.clear()
+
+    def paint(self, body: int, name: str, make: Callable[[], Array]) -> None:
+        """Give a body the texture of that name, made by `make` (H, W, 3) uint8 when it is first asked for.
+
+        Textures stay loaded: Bullet has no way to forget one, so their pool must be small.
+        """
+        if name not in self._textures:
+            self._textures[name] = self._texture(make())
+        pybullet.changeVisualShape(body, -1, textureUniqueId=self._textures[name], physicsClientId=self._client)
+
+    def tint(self, body: int, colour: Colour) -> None:
+        """Give a body another colour."""
+        pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
+
     def clear(self) -> None:
         """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
         pybullet.resetSimulation(physicsClientId=self._client)
+        self._textures.clear()
         self._is_instrument, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
 
     def move(self, body: int, pose: Array) -> None:

@@ -4,8 +4,10 @@ import numpy as np
 
 from ..arm import PSM
 from ..camera import Camera
+from ..endoscope import EndoscopeLight
 from ..geometry import Array
 from ..proprio import arm_channels, arm_measured
+from ..randomise import Style, styled_camera, styled_light
 from ..scene import MARKER, Picture
 from ..state import State
 from . import bed, ports, shapes
@@ -25,11 +27,19 @@ class Cavity:
         self._arms = Arms({"PSM1": ports.psm1()}, camera.rotation, self.workspace)
         self._target = np.array([0.0, 0.0, 0.01])
         self.bullet = Bullet()
-        bed.draw(self.bullet)
+        self._bed = bed.draw(self.bullet)
         arc = np.linspace(-np.pi / 2, np.pi / 2, 9)
         ball = [(MARKER * float(np.cos(a)), MARKER * float(np.sin(a))) for a in arc]
         self._marker = self.bullet.body(shapes.turned(ball, 14), (0.10, 0.75, 0.42, 1.0))
         self._drawn = DrawnPSM(self.bullet)
+
+    def restyle(self, style: Style) -> None:
+        """Look like this from now on."""
+        self.camera = styled_camera(ports.CAMERA, style)
+        self._arms.face(self.camera.rotation)
+        self.bullet.relight(styled_light(EndoscopeLight(), style))
+        bed.dress(self.bullet, self._bed, style)
+        self._drawn.tint(style.instrument)
 
     def reset(self, rng: np.random.Generator) -> None:
         """Arm at home, at rest. Nothing is rebuilt."""

@@ -11,8 +11,9 @@ from ..camera import Camera
 from ..colon import CAP, SIDES, STATIONS, Colon
 from ..endoscope import EndoscopeLight
 from ..geometry import Array
+from ..randomise import PALETTES, Style, styled_light
 from ..scene import Channel, Picture
-from ..scope import BEND_LIMIT, SHAFT, Scope
+from ..scope import BEND_LIMIT, SHAFT, STIFFNESS, Scope
 from ..state import State, part, prefixed
 from . import shapes
 from .bullet import Bullet
@@ -24,6 +25,7 @@ LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, glos
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
 SKINS = 4               # textures in the pool
+MUCOSA = np.array([222.0, 142.0, 124.0])        # RGB, mean of the textures: a palette is a tint of it
 POLYP, SPOT = (0.93, 0.55, 0.50, 1.0), (0.72, 0.40, 0.38, 1.0)
 ORIFICE, VALVE = (0.16, 0.06, 0.05, 1.0), (0.97, 0.74, 0.56, 1.0)
 
@@ -57,9 +59,17 @@ class ColonScene:
         self.dt = dt
         self.bullet = Bullet(LIGHT, ambient=0.5)
         self._drawn: int | None = None          # seed of the colon that Bullet holds
+        self._fov, self._stiffness, self._texture, self._palette = FOV, STIFFNESS, -1, None
         for index in range(SKINS):
             skin(index)
         self._begin(Colon(0))
+
+    def restyle(self, style: Style) -> None:
+        """Look and yield like this from now on; `reset` must follow. The camera is the robot: only its lens varies."""
+        self.bullet.relight(styled_light(LIGHT, style))
+        self._fov, self._stiffness = FOV * style.fov_scale, STIFFNESS * style.stiffness
+        self._texture, self._palette = style.texture, PALETTES.get(style.palette)
+        self._drawn = None
 
     def reset(self, rng: np.random.Generator) -> None:
         """A new colon; the tip at its entry."""
@@ -85,7 +95,7 @@ class ColonScene:
         if self._camera is None:
             eye, rotation = self.scope.position, self.scope.rotation
             target, up = eye + 0.1 * rotation[:, 2], -rotation[:, 1]
-            self._camera = Camera("colonoscope", tuple(eye.tolist()), tuple(target.tolist()), FOV, NEAR, FAR,
+            self._camera = Camera("colonoscope", tuple(eye.tolist()), tuple(target.tolist()), self._fov, NEAR, FAR,
                                   tuple(up.tolist()))
         return self._camera
 
@@ -96,7 +106,7 @@ class ColonScene:
             seen = colon.in_sight(scope.position, scope.station)
             seen = seen[colon.arc[seen] - scope.arc >= DEPTH_SEEN]
             points = (colon.centre[seen] - scope.position) @ scope.rotation                     # (K, 3) camera frame
-            off = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], 1e-9) / tan(radians(FOV) / 2)
+            off = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], 1e-9) / tan(radians(self._fov) / 2)
             shown = np.flatnonzero(off < 1)
             if len(shown):
                 self._lumen = Lumen(points[shown[-1]] / np.linalg.norm(points[shown[-1]]), float(off[shown[-1]]))
@@ -119,8 +129,9 @@ class ColonScene:
         if self._drawn == self.colon.seed:
             return
         self.bullet.clear()
-        colour = (*self.colon.tint.tolist(), 1.0)
-        self.bullet.body(shapes.Mesh(*self.colon.surface()), colour, texture=skin(self.colon.skin % SKINS))
+        tint = self.colon.tint if self._palette is None else np.array(self._palette) / MUCOSA
+        texture = skin(self.colon.skin % SKINS if self._texture < 0 else self._texture)
+        self.bullet.body(shapes.Mesh(*self.colon.surface()), (*np.minimum(tint, 1).tolist(), 1.0), texture=texture)
         for lesion in self.colon.lesions:
             self._stick(lesion.pose, lesion.size, SPOT if lesion.flat else POLYP)
         for pose, size, shade in self._landmarks():
@@ -147,7 +158,7 @@ class ColonScene:
         self.bullet.close()
 
     def _begin(self, colon: Colon) -> None:
-        self.colon, self.scope = colon, Scope(colon)
+        self.colon, self.scope = colon, Scope(colon, stiffness=self._stiffness)
         self._command = (np.zeros(2), 0.0, 0.0)
         self._camera: Camera | None = None
         self._lumen: Lumen | None = None

@@ -6,11 +6,13 @@ from .. import textures
 from ..arm import PSM
 from ..camera import Camera
 from ..contact import Capsule
+from ..endoscope import EndoscopeLight
 from ..geometry import Array
 from ..proprio import arm_channels, arm_measured
+from ..randomise import Style, styled_camera, styled_light
 from ..scene import Grip, Picture
 from ..state import State, part, prefixed
-from ..tissue import Sheet
+from ..tissue import Material, Sheet
 from . import bed, lesion, ports, shapes
 from .arms import Arms
 from .bullet import Bullet
@@ -18,6 +20,7 @@ from .instrument import DrawnPSM, rods
 from .occlusion import Onlooker, Rod
 
 ROWS, COLUMNS = 20, 20
+FAT = 5                 # seed of its texture, as built
 THICKNESS = 0.0016      # m, as drawn and as it keeps from bed and arm; thinner than fat, as it does not meet itself
 BITE = 0.0035           # m, from the tip: what closing jaws take hold of
 FULL_BITE = 5           # vertices: as many fill the jaws
@@ -44,11 +47,26 @@ class Flap:
         self._heights = bed.HeightTable(bed.tissue_height, 0.06, 0.00025)
         self._onlooker, self._samples = Onlooker(camera), lesion.samples()
         self.bullet = Bullet(deformable=True)
-        bed.draw(self.bullet)
+        self._bed = bed.draw(self.bullet)
         self._lesion_body = lesion.draw(self.bullet)
         self._drawn = DrawnPSM(self.bullet)
-        self._sheet_body = self.bullet.sheet(shapes.slab(ROWS, COLUMNS), texture=textures.fat(np.random.default_rng(5)))
+        self._sheet_body = self.bullet.sheet(shapes.slab(ROWS, COLUMNS), texture=textures.fat(np.random.default_rng(FAT)))
         self.reset(np.random.default_rng(0))
+
+    def restyle(self, style: Style) -> None:
+        """Look and yield like this from now on; `reset` must follow."""
+        self.camera = styled_camera(ports.CAMERA, style)
+        self._arms.face(self.camera.rotation)
+        self._onlooker = Onlooker(self.camera)
+        self.bullet.relight(styled_light(EndoscopeLight(), style))
+        bed.dress(self.bullet, self._bed, style)
+        seed = style.texture if style.texture >= 0 else FAT
+        self.bullet.paint(self._sheet_body, f"fat {seed}", lambda: textures.fat(np.random.default_rng(seed)))
+        self._drawn.tint(style.instrument)
+        built, factor = Material(), style.stiffness
+        material = built._replace(stretch=built.stretch * factor, shear=built.shear * factor, bend=built.bend * factor)
+        if material != self._sheet.material:
+            self._sheet = Sheet(ROWS, COLUMNS, dt=self.dt, material=material)
 
     def reset(self, rng: np.random.Generator) -> None:
         """Arm at home; a flap of drawn size, place and turn, at rest; the lesion somewhere under it. Nothing is rebuilt."""

@@ -43,6 +43,11 @@ class DrawnPSM:
         self._bullet = bullet
         self._parts = [bullet.body(mesh, colour, instrument=True) for mesh, colour in parts]
 
+    def tint(self, brightness: float) -> None:
+        """Make the metal brighter or darker by a factor."""
+        for body, (*colour, alpha) in zip(self._parts, (DARK, METAL, METAL, METAL, METAL), strict=True):
+            self._bullet.tint(body, (*(min(1.0, brightness * c) for c in colour), alpha))
+
     def draw(self, arm: PSM) -> None:
         """Bring the bodies to where the kinematics say they are."""
         frames = arm.frames()

@@ -17,10 +17,7 @@ def image():
 
 
 def applied(image, seed=0, frames=1, **strengths):
-    chain = EffectChain(Effects(**strengths), np.random.default_rng(seed))
-    for _ in range(frames):
-        shown = chain(image)
-    return shown.astype(float)
+    return EffectChain(Effects(**strengths), seed)(image, frames).astype(float)
 
 
 def detail(image):

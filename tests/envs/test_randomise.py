@@ -2,12 +2,18 @@
 
 from dataclasses import fields
 
+import gymnasium
 import numpy as np
 import pytest
 import yaml
 
+import envs  # noqa: F401  registers the ids
+from envs.camera import Camera
 from envs.effects import Effects
-from envs.randomise import BOUNDS, LEVELS, Randomiser, Style, load_randomiser
+from envs.geometry import rotation_by
+from envs.randomise import BOUNDS, LEVELS, Randomiser, Style, load_randomiser, styled_camera
+
+IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
 
 NAMES = list(yaml.safe_load(LEVELS.read_text()))
 
@@ -73,3 +79,52 @@ def test_a_file_that_holds_no_ranges_is_named(tmp_path, text):
 def test_an_unknown_level_lists_those_there_are():
     with pytest.raises(ValueError, match="test-full"):
         load_randomiser("extreme")
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("level", ["full", "test-full"])
+def test_every_task_is_varied_by_the_seed_and_stays_within_its_spaces(name, level):
+    env = gymnasium.make(name, image_size=(48, 64), randomise=level, disable_env_checker=True)
+    starts = []
+    for seed in (0, 1, 0):
+        obs, info = env.reset(seed=seed)
+        assert set(info["factors"]) == set(Style().factors())
+        for _ in range(5):
+            obs, _, _, _, info = env.step(env.action_space.high)
+            assert env.observation_space["proprio"].contains(obs["proprio"])
+        starts.append((obs["image"].astype(int), obs["proprio"], str(info["factors"])))
+    first, other, again = starts
+    assert first[2] == again[2] != other[2] and np.array_equal(first[1], again[1])
+    assert np.abs(first[0] - again[0]).mean() < 1 < np.abs(first[0] - other[0]).mean()
+    env.close()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_varied_state_is_a_value_too(name):
+    env = gymnasium.make(name, observation="state", randomise="full", disable_env_checker=True).unwrapped
+    rng = np.random.default_rng(0)
+    env.reset(seed=2)
+    for _ in range(3):
+        env.step(rng.uniform(-1, 1, env.action_space.shape))
+    state = env.get_state()
+    actions = rng.uniform(-1, 1, (5, *env.action_space.shape))
+    first = [env.step(action)[0]["state"] for action in actions]
+    env.reset(seed=9)
+    env.set_state(state)
+    assert all(np.array_equal(env.step(action)[0]["state"], seen) for action, seen in zip(actions, first, strict=True))
+    env.close()
+
+
+def test_latency_delays_an_action_by_whole_steps():
+    env = gymnasium.make("surgrl/Reach-v0", observation="state", randomise={"latency": [2, 2]})
+    start = env.reset(seed=1)[0]["proprio"][:3]
+    moved = [np.abs(env.step(np.array([0.5, 0, 0]))[0]["proprio"][:3] - start).max() for _ in range(3)]
+    assert moved[:2] == [0, 0] and moved[2] > 5e-4
+    env.close()
+
+
+def test_the_camera_moves_along_its_own_axes_and_the_action_with_it():
+    camera = Camera("c", (0, -0.05, 0.09), (0, 0, 0), 56.0, 0.02, 0.4)
+    moved = styled_camera(camera, Style(camera_shift=(0.001, 0.0, 0.002), camera_turn=(0.0, 0.0, 0.1)))
+    assert camera.rotation.T @ np.subtract(moved.eye, camera.eye) == pytest.approx([0.001, 0, 0.002])
+    assert np.allclose(camera.rotation.T @ moved.rotation, rotation_by(np.array([0, 0, 0.1])))
