@@ -2,7 +2,8 @@
 
 Each effect turns an image (H, W, 3) uint8 RGB into another. Strengths lie in [0, 1]; 0 leaves the image as it is.
 What stays for an episode (where blood sticks, how smoke is shaped) is drawn once from its seed; sensor noise is drawn
-anew for each step, from seed and step, so that a picture can be made again. Sizes follow the image, so one setting looks alike at any resolution.
+anew for each step, from seed and step, so that a picture can be made again. Sizes follow the image: one setting looks
+alike at any resolution.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ def cloud(rng: np.random.Generator, size: int, octaves: tuple[int, ...]) -> Arra
     return (total - total.mean()) / total.std()
 
 
-def tissue(rng: np.random.Generator, size: int = 512, base: tuple[float, float, float] = (205, 118, 104)) -> Array:
+def tissue(rng: np.random.Generator, size: int = 512, base: tuple[float, ...] = (205, 118, 104)) -> Array:
     """Moist tissue: (size, size, 3) uint8 RGB, mottled around `base` with branching vessels, darker and redder."""
     shade, blush, fine = cloud(rng, size, (4, 8, 16)), cloud(rng, size, (6, 12)), cloud(rng, size, (64, 128))
     image = np.array(base, np.float32) + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7] + fine[..., None] * [4, 4, 4]
@@ -23,7 +23,7 @@ def tissue(rng: np.random.Generator, size: int = 512, base: tuple[float, float, 
     for _ in range(16):
         _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 130.0, size=size)
     vessels = cv2.GaussianBlur(vessels, (0, 0), size / 900)[..., None]
-    blood = np.array(base, np.float32) * [0.73, 0.36, 0.46]
+    blood = np.array(base, np.float32) * [150 / 205, 42 / 118, 48 / 104]
     image = image * (1 - vessels) + blood * vessels
     return np.clip(image, 0, 255).astype(np.uint8)
 
