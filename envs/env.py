@@ -1,12 +1,13 @@
 """The junction of a scene and a task: a Gymnasium environment of image-based surgery."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from .camera import Camera
+from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
 from .randomise import load_randomiser
@@ -22,7 +23,7 @@ class SurgicalEnv(gymnasium.Env):
     """Seen: an endoscope image and what the robot can tell of itself. Done: velocities, of an arm's tip or of a scope.
 
     Observation `image` (default), a dict:
-        image    (H, W, 3) uint8 RGB
+        image    (H, W, 3) uint8 RGB; with `eyes` also image_right, depth, segmentation
         proprio  (P,) float32: as `proprio_names` says. Of an arm: tip position (m) and quaternion x y z w in the
                  camera's optical frame, jaw (rad). Of a flexible scope: its bending (rad), shaft (m) and roll (rad)
     Observation `state` for RL without images, a dict: proprio, and
@@ -38,10 +39,11 @@ class SurgicalEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
 
     def __init__(self, scene: World, task: Task, *, image_size: tuple[int, int] = (84, 84),
-                 observation: str = "image", render_mode: str | None = None,
+                 observation: str = "image", eyes: Iterable[str] = (), render_mode: str | None = None,
                  render_size: tuple[int, int] = (480, 640), randomise: str | Mapping[str, Any] = "none"):
         """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes.
 
+        eyes: what the observation shows beside the image: right, depth, segmentation (see envs/eyes.py).
         randomise: a level (none, mild, full, test-mild, test-full), a YAML file of ranges, or the ranges themselves.
         """
         if observation not in OBSERVATIONS:
@@ -59,8 +61,9 @@ class SurgicalEnv(gymnasium.Env):
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(
             *(np.float32([getattr(channel, end) + sign * more for channel, more in zip(scene.proprio, stray, strict=True)])
               for end, sign in (("low", -1), ("high", 1))))}
+        self._eyes = Eyes((eyes,) if isinstance(eyes, str) else tuple(eyes), self.image_size)
         if self._with_image:
-            spaces["image"] = gymnasium.spaces.Box(0, 255, (*self.image_size, 3), np.uint8)
+            spaces |= self._eyes.spaces(scene.camera.far)
         else:
             self.task.reset(scene, np.random.default_rng(0))
             shape = np.shape(task.state(scene))
@@ -78,6 +81,11 @@ class SurgicalEnv(gymnasium.Env):
     def camera(self) -> Camera:
         """The endoscope as it stands: frame name, field of view, intrinsics, where it is."""
         return self.scene.camera
+
+    @property
+    def camera_right(self) -> Camera:
+        """The right lens of the stereo endoscope."""
+        return right_of(self.scene.camera)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -180,7 +188,8 @@ class SurgicalEnv(gymnasium.Env):
     def _observe(self) -> dict[str, Array]:
         proprio = np.float32(self.scene.measured())
         if self._with_image:
-            return {"proprio": proprio, "image": self._seen().image}
+            shown = self._eyes.see(self.scene, self._seen(), lambda image: self._staging.show(image, self._steps))
+            return {"proprio": proprio, **shown}
         return {"proprio": proprio, "state": np.float32(self.task.state(self.scene))}
 
     def _info(self, terms: dict[str, float]) -> dict[str, Any]:

@@ -25,10 +25,10 @@ def colon_navigate(actions: str = "continuous", roll: bool = False, **options: A
     return env if actions == "continuous" else DiscreteActions(env, kind=actions)
 
 
-def reach(tolerance: float = TOLERANCE, **options: Any) -> SurgicalEnv:
-    """surgrl/Reach-v0. tolerance in m; options: those of SurgicalEnv."""
-    task = Reach(tolerance)
-    return SurgicalEnv(Cavity(), task, **options)
+def reach(tolerance: float = TOLERANCE, target: str = "marker", **options: Any) -> SurgicalEnv:
+    """surgrl/Reach-v0 and its kin. tolerance in m; target: marker or needle; options: those of SurgicalEnv."""
+    task = Reach(tolerance, target)
+    return SurgicalEnv(Cavity(target=target), task, **options)
 
 
 def retract(**options: Any) -> SurgicalEnv:

@@ -9,7 +9,9 @@ from .geometry import Array
 from .randomise import Style
 from .state import State
 
-MARKER = 0.0035         # m, radius of the body "target"
+MARKER = 0.0035         # m, radius of the marker, and how high the body "target" is above the tissue
+NOTHING, TISSUE, INSTRUMENT, TARGET, FLAP = range(5)
+LABELS = {NOTHING: "nothing", TISSUE: "tissue", INSTRUMENT: "instrument", TARGET: "target", FLAP: "flap"}
 
 
 class Channel(NamedTuple):
@@ -25,8 +27,13 @@ class Picture(NamedTuple):
     """One rasterisation of the scene: what the endoscope sees and what only a simulator knows of it."""
 
     image: Array    # (H, W, 3) uint8 RGB
-    mask: Array     # (H, W) uint8, 1 where the instrument is
+    labels: Array   # (H, W) uint8, what each pixel shows: see LABELS
     depth: Array    # (H, W) float32 m, along the optical axis
+
+    @property
+    def mask(self) -> Array:
+        """(H, W) uint8, 1 where the instrument is."""
+        return (self.labels == INSTRUMENT).astype(np.uint8)
 
 
 class Grip(NamedTuple):
@@ -57,8 +64,8 @@ class World(Protocol):
     def measured(self) -> Array:
         """(P,) the proprio now."""
 
-    def picture(self, height: int, width: int) -> Picture:
-        """What the endoscope sees now."""
+    def picture(self, height: int, width: int, camera: Camera | None = None) -> Picture:
+        """What the endoscope sees now, or another camera in its place."""
 
     def get_state(self) -> State:
         """All that the next step depends on, as a value: a flat dict of arrays and numbers."""
@@ -75,8 +82,8 @@ class Scene(World, Protocol):
 
     workspace: tuple[Array, Array]      # (3,), (3,) m, world: the box that the tips are kept in
 
-    def place(self, body: str, position: Array) -> None:
-        """Put a body (an arm: its tip) at position (3,) m in the world."""
+    def place(self, body: str, position: Array, turn: float = 0.0) -> None:
+        """Put a body (an arm: its tip) at position (3,) m in the world, turned about the vertical by `turn` rad."""
 
     def surface(self, x: float, y: float) -> float:
         """Height z (m, world) of the tissue at x, y (m, world)."""

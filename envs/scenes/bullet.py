@@ -11,7 +11,7 @@ import pybullet
 from ..camera import Camera
 from ..endoscope import EndoscopeLight, EndoscopeShader
 from ..geometry import Array, quaternion_of
-from ..scene import Picture
+from ..scene import FLAP, NOTHING, TISSUE, Picture
 from .shapes import Mesh
 
 SCALE = 10.0            # Bullet units in a metre: its margins suit bodies of about one unit
@@ -43,11 +43,14 @@ class Bullet:
         self._sheets: dict[int, list[list[float]]] = {}         # rows that each sheet's shape is told by
         self._rows: dict[tuple[str, int], list] = {}            # see _kept
         self._textures: dict[str, int] = {}                     # see paint
-        self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
+        self._labels = np.zeros(1, np.uint8)            # by body id; background is -1: the last entry
         self._is_sheet = np.zeros(1, bool)              # likewise
 
-    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, instrument: bool = False) -> int:
-        """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour."""
+    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, label: int = TISSUE) -> int:
+        """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour.
+
+        label: one of scene.LABELS.
+        """
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH, vertices=self._kept("vertices", mesh.vertices * SCALE),
             normals=self._kept("normals", mesh.normals), uvs=self._kept("uvs", mesh.uvs),
@@ -56,7 +59,7 @@ class Bullet:
         if texture is not None:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
                                        physicsClientId=self._client)
-        self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([instrument, 0]))
+        self._labels = np.append(self._labels[:-1], np.uint8([label, NOTHING]))
         self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
 
@@ -83,7 +86,7 @@ class Bullet:
         """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
         pybullet.resetSimulation(physicsClientId=self._client)
         self._textures.clear()
-        self._is_instrument, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
+        self._labels, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
 
     def move(self, body: int, pose: Array) -> None:
         """Put a body at pose (4, 4) in the world."""
@@ -104,7 +107,7 @@ class Bullet:
                 springBendingStiffness=0, collisionMargin=1e-4, physicsClientId=self._client)
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture), rgbaColor=(1, 1, 1, 1),
                                    physicsClientId=self._client)
-        self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([0, 0]))
+        self._labels = np.append(self._labels[:-1], np.uint8([FLAP, NOTHING]))
         self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
         self._sheets[body] = (mesh.vertices * SCALE).tolist()
         return body
@@ -119,13 +122,13 @@ class Bullet:
         pybullet.stepSimulation(physicsClientId=self._client)
 
     def picture(self, camera: Camera, height: int, width: int) -> Picture:
-        """Rasterise once; shade; tell instrument from scene."""
+        """Rasterise once; shade; tell what is what."""
         _, _, rgba, buffer, bodies = self.raster(camera, height, width)
         shader = self.shader(camera, height, width)
         depth = shader.depth_in_metres(buffer)
         evenly = self._is_sheet[bodies] if self._sheets else None
         image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, evenly)
-        return Picture(image, self._is_instrument[bodies], depth)
+        return Picture(image, self._labels[bodies], depth)
 
     def raster(self, camera: Camera, height: int, width: int) -> tuple:
         """TinyRenderer's own picture, unshaded: (width, height, RGBA, depth buffer, body ids)."""

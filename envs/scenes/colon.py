@@ -119,10 +119,10 @@ class ColonScene:
         """(4,) what the scope's handle and drive can tell: see `proprio`."""
         return np.array([*self.scope.bend, self.scope.inserted, self.scope.roll])
 
-    def picture(self, height: int, width: int) -> Picture:
-        """What the endoscope sees now."""
+    def picture(self, height: int, width: int, camera: Camera | None = None) -> Picture:
+        """What the endoscope sees now, or another camera in its place."""
         self.draw()
-        return self.bullet.picture(self.camera, height, width)
+        return self.bullet.picture(camera or self.camera, height, width)
 
     def draw(self) -> None:
         """Have Bullet hold this colon."""

@@ -175,10 +175,10 @@ class Flap:
         self._may_grasp, self._slipped = bool(state["may_grasp"]), bool(state["slipped"])
         self._forget()
 
-    def picture(self, height: int, width: int) -> Picture:
-        """What the endoscope sees now."""
+    def picture(self, height: int, width: int, camera: Camera | None = None) -> Picture:
+        """What the endoscope sees now, or another camera in its place."""
         self._show()
-        return self.bullet.picture(self.camera, height, width)
+        return self.bullet.picture(camera or self.camera, height, width)
 
     def close(self) -> None:
         """Free the engine."""

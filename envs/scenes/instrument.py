@@ -5,6 +5,7 @@ import numpy as np
 from ..arm import PSM
 from ..geometry import Array
 from ..kinematics import YAW_TO_TIP
+from ..scene import INSTRUMENT
 from . import shapes
 from .bullet import Bullet
 from .occlusion import Rod
@@ -41,7 +42,7 @@ class DrawnPSM:
         parts = [(shapes.turned(SHAFT), DARK), (shapes.turned(COLLAR), METAL), (shapes.prism(CLEVIS), METAL),
                  (shapes.prism(JAW), METAL), (shapes.prism(mirrored), METAL)]
         self._bullet = bullet
-        self._parts = [bullet.body(mesh, colour, instrument=True) for mesh, colour in parts]
+        self._parts = [bullet.body(mesh, colour, label=INSTRUMENT) for mesh, colour in parts]
 
     def tint(self, brightness: float) -> None:
         """Make the metal brighter or darker by a factor."""

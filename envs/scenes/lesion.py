@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import textures
 from ..geometry import Array
+from ..scene import TARGET
 from . import shapes
 from .bed import tissue_height
 from .bullet import Bullet
@@ -51,4 +52,4 @@ def draw(bullet: Bullet) -> int:
     def knobbly(x: Array, y: Array) -> Array:
         return dome(x, y) + 0.00018 * np.sin(1900 * x) * np.cos(1700 * y + 0.5)
     return bullet.body(shapes.relief(knobbly, RADIUS * 1.2, 16), (1, 1, 1, 1),
-                       texture=textures.tumour(np.random.default_rng(3)))
+                       texture=textures.tumour(np.random.default_rng(3)), label=TARGET)

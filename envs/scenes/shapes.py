@@ -35,6 +35,23 @@ def turned(profile: list[tuple[float, float]], sides: int = 16) -> Mesh:
     return Mesh(vertices_all, np.concatenate(normals), np.zeros((len(vertices_all), 2)), np.concatenate(indices))
 
 
+def bow(radius: float, tube: float, angle: float, steps: int = 18, sides: int = 8) -> Mesh:
+    """Round rod bent to an arc of `angle` rad in the plane z = 0, its middle at the origin, pointed at one end; m."""
+    along = np.linspace(-angle / 2, angle / 2, steps + 1)
+    around = np.linspace(0, 2 * np.pi, sides + 1)
+    thick = tube * np.minimum(1, 0.15 + 4 * (1 - np.linspace(0, 1, steps + 1)))
+    outward = np.stack([np.sin(along), np.cos(along), np.zeros(steps + 1)], -1)                 # (n, 3)
+    normals = (np.cos(around)[None, :, None] * outward[:, None]
+               + np.sin(around)[None, :, None] * np.array([0.0, 0.0, 1.0]))                     # (n, s, 3)
+    centre = radius * (outward - np.array([0.0, 1.0, 0.0]))
+    vertices = centre[:, None] + thick[:, None, None] * normals
+    corner = (np.arange(steps)[:, None] * (sides + 1) + np.arange(sides)).ravel()
+    ahead, up = corner + sides + 1, corner + 1
+    indices = np.stack([corner, up, ahead, up, ahead + 1, ahead], -1).ravel()
+    flat = vertices.reshape(-1, 3)
+    return Mesh(flat, normals.reshape(-1, 3), np.zeros((len(flat), 2)), indices)
+
+
 def prism(sections: list[tuple[float, float, float, float]]) -> Mesh:
     """Four-sided body along z. sections: (z, x low, x high, half thickness in y) in m; flat shaded, ends closed."""
     corners = [np.array([[x0, -y, z], [x1, -y, z], [x1, y, z], [x0, y, z]]) for z, x0, x1, y in sections]

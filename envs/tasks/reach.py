@@ -10,24 +10,27 @@ from ..task import Channel, Outcome
 SPEED = 0.05            # m/s, what an action of 1 stands for, per axis
 TOLERANCE = 0.005       # m, SurRoL's and LapGym's order for reaching (Xu et al. 2021; Scheikl et al. 2023)
 GAIN = 6.0              # 1/s, of the expert's approach
+NEEDLE_HEIGHT = 0.0015  # m, of a needle's middle above the tissue
 
 
 class Reach:
-    """Success when the tip is within `tolerance` of the centre of the marker."""
+    """Success when the tip is within `tolerance` of the marker's centre, or of the middle of the needle."""
 
     channels = tuple(Channel(f"v_{axis}", "m/s", -SPEED, SPEED) for axis in "xyz")
 
-    def __init__(self, tolerance: float = TOLERANCE):
-        """tolerance: m."""
+    def __init__(self, tolerance: float = TOLERANCE, target: str = "marker"):
+        """tolerance: m. target: what the scene shows; a needle lies flat on the tissue, turned in any direction."""
         if not 0 < tolerance < 0.05:
             raise ValueError(f"Reach tolerance is {tolerance} m; it must be above 0 and below 0.05")
-        self.tolerance = tolerance
+        self.tolerance, self.turned = tolerance, target == "needle"
+        self.height = NEEDLE_HEIGHT if self.turned else MARKER
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Marker anywhere on the tissue in reach, tip anywhere above it at least 2 cm away from the marker."""
         x, y = rng.uniform([-0.028, -0.024], [0.028, 0.034])
-        target = np.array([x, y, scene.surface(x, y) + MARKER])
-        scene.place("target", target)
+        turn = rng.uniform(0, 2 * np.pi) if self.turned else 0.0
+        target = np.array([x, y, scene.surface(x, y) + self.height])
+        scene.place("target", target, turn)
         while True:
             tip = rng.uniform([-0.026, -0.022, 0.012], [0.026, 0.034, 0.036])
             if np.linalg.norm(tip - target) >= 0.02:
