@@ -32,30 +32,38 @@ class Bullet:
         self._light, self._ambient = light or EndoscopeLight(), ambient
         self._shaders: dict[tuple[float, ...], EndoscopeShader] = {}
         self._rows: dict[tuple[str, int], list] = {}
+        self._colours: dict[int, Colour] = {}
         self._is_instrument = np.zeros(1, np.uint8)     # by body id; background is -1: the last entry
 
-    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, instrument: bool = False) -> int:
-        """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour."""
+    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | int | None = None,
+             instrument: bool = False) -> int:
+        """A body of its own at the origin; its id. mesh in m; texture, times colour: (H, W, 3) uint8 RGB, or its id."""
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH, vertices=self._kept("vertices", mesh.vertices * SCALE),
             normals=self._kept("normals", mesh.normals), uvs=self._kept("uvs", mesh.uvs),
             indices=self._kept("indices", mesh.indices), rgbaColor=colour, physicsClientId=self._client)
         body = pybullet.createMultiBody(0, -1, shape, physicsClientId=self._client)
         if texture is not None:
-            pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
-                                       physicsClientId=self._client)
+            loaded = texture if isinstance(texture, int) else self.texture(texture)
+            pybullet.changeVisualShape(body, -1, textureUniqueId=loaded, physicsClientId=self._client)
+        self._colours[body] = colour
         self._is_instrument = np.append(self._is_instrument[:-1], np.uint8([instrument, 0]))
         return body
 
     def clear(self) -> None:
         """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
         pybullet.resetSimulation(physicsClientId=self._client)
-        self._is_instrument = np.zeros(1, np.uint8)
+        self._is_instrument, self._colours = np.zeros(1, np.uint8), {}
 
     def move(self, body: int, pose: Array) -> None:
         """Put a body at pose (4, 4) in the world."""
         pybullet.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]),
                                                  physicsClientId=self._client)
+
+    def show(self, body: int, visible: bool) -> None:
+        """Draw a body or leave it out; what is left out costs next to nothing."""
+        colour = (*self._colours[body][:3], self._colours[body][3] if visible else 0.0)
+        pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
 
     def picture(self, camera: Camera, height: int, width: int) -> Picture:
         """Rasterise once; shade; tell instrument from scene."""
@@ -86,6 +94,13 @@ class Bullet:
             pybullet.disconnect(self._client)
             self._client = -1
 
+    def texture(self, image: Array) -> int:
+        """Load (H, W, 3) uint8 RGB once for several bodies; its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "texture.bmp"        # read four times as fast as PNG
+            cv2.imwrite(str(path), image[:, :, ::-1])
+            return pybullet.loadTexture(str(path), physicsClientId=self._client)
+
     def _kept(self, name: str, values: Array) -> list:
         """Values as the list that was made for the first array of this name and length.
 
@@ -99,9 +114,3 @@ class Bullet:
             elif row != new:
                 rows[k] = new
         return rows
-
-    def _texture(self, image: Array) -> int:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "texture.bmp"        # read four times as fast as PNG
-            cv2.imwrite(str(path), image[:, :, ::-1])
-            return pybullet.loadTexture(str(path), physicsClientId=self._client)

@@ -22,6 +22,8 @@ NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from t
 LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6,
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
+SECTION = 10            # stations that are drawn or left out together
+SHOWN = (0.07, 0.24)    # m of lumen behind and ahead of the camera that is drawn: farther off, the light is spent
 SKINS = 4               # textures in the pool
 POLYP, SPOT = (0.93, 0.55, 0.50, 1.0), (0.72, 0.40, 0.38, 1.0)
 ORIFICE, VALVE = (0.16, 0.06, 0.05, 1.0), (0.97, 0.74, 0.56, 1.0)
@@ -114,17 +116,16 @@ class ColonScene:
         return self.bullet.picture(self.camera, height, width)
 
     def draw(self) -> None:
-        """Have Bullet hold this colon."""
-        if self._drawn == self.colon.seed:
-            return
-        self.bullet.clear()
-        colour = (*self.colon.tint.tolist(), 1.0)
-        self.bullet.body(shapes.Mesh(*self.colon.surface()), colour, texture=skin(self.colon.skin % SKINS))
-        for lesion in self.colon.lesions:
-            self._stick(lesion.pose, lesion.size, SPOT if lesion.flat else POLYP)
-        for pose, size, shade in self._landmarks():
-            self._stick(pose, size, shade)
-        self._drawn = self.colon.seed
+        """Have Bullet hold this colon, and show the stretch of it that the lamp reaches."""
+        if self._drawn != self.colon.seed:
+            self._build()
+        scope = self.scope
+        behind, ahead = SHOWN if scope.rotation[:, 2] @ self.colon.frames[scope.station, :, 2] > 0 else SHOWN[::-1]
+        for body, (first, last) in self._bodies.items():
+            visible = first <= scope.arc + ahead and last >= scope.arc - behind
+            if visible != (body in self._shown):
+                self.bullet.show(body, visible)
+                self._shown ^= {body}
 
     def get_state(self) -> dict[str, Any]:
         """A value from which `set_state` goes on exactly."""
@@ -145,6 +146,26 @@ class ColonScene:
         """Free the engine."""
         self.bullet.close()
 
+    def _build(self) -> None:
+        self.bullet.clear()
+        self._bodies: dict[int, tuple[float, float]] = {}       # by id: where along the centre line, m
+        colour = (*self.colon.tint.tolist(), 1.0)
+        texture = self.bullet.texture(skin(self.colon.skin % SKINS))
+        vertices, normals, uvs, indices = self.colon.surface()
+        ring, faces = SIDES + 1, 6 * SIDES
+        for first in range(0, STATIONS - 1, SECTION):
+            last = min(first + SECTION, STATIONS - 1)
+            part = slice(first * ring, (last + 1) * ring)
+            mesh = shapes.Mesh(vertices[part], normals[part], uvs[part],
+                               indices[first * faces:last * faces] - first * ring)
+            body = self.bullet.body(mesh, colour, texture=texture)
+            self._bodies[body] = (self.colon.arc[first], self.colon.arc[last])
+        for lesion in self.colon.lesions:
+            self._stick(lesion.pose, lesion.size, SPOT if lesion.flat else POLYP)
+        for pose, size, shade in self._landmarks():
+            self._stick(pose, size, shade)
+        self._drawn, self._shown = self.colon.seed, set(self._bodies)
+
     def _begin(self, colon: Colon) -> None:
         self.colon, self.scope = colon, Scope(colon)
         self._command = (np.zeros(2), 0.0, 0.0)
@@ -153,7 +174,10 @@ class ColonScene:
 
     def _stick(self, pose: Array, size: Array, colour: tuple[float, float, float, float]) -> None:
         """An ellipsoid on the wall."""
-        self.bullet.move(self.bullet.body(shapes.ellipsoid(size), colour), pose)
+        body = self.bullet.body(shapes.ellipsoid(size), colour)
+        self.bullet.move(body, pose)
+        arc = float(self.colon.arc[self.colon.station(pose[:3, 3])])
+        self._bodies[body] = (arc, arc)
 
     def _landmarks(self) -> list[tuple[Array, Array, tuple[float, float, float, float]]]:
         """What a caecum is known by: the appendix's orifice near the pole, the yellowish lips of the ileal valve."""
