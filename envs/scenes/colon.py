@@ -1,20 +1,19 @@
 """The inside of a colon, seen from the tip of a flexible endoscope: where ColonNavigate takes place."""
 
-from functools import cache
 from math import radians, tan
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import textures
+from ..anatomy import STATIONS
 from ..camera import Camera
-from ..colon import CAP, SIDES, STATIONS, Colon
+from ..colon import Colon
 from ..endoscope import EndoscopeLight
 from ..geometry import Array
 from ..scene import Channel, Picture
 from ..scope import BEND_LIMIT, SHAFT, Scope
-from . import shapes
 from .bullet import Bullet
+from .lumen import DrawnColon
 
 FOV = 100.0             # degrees. A colonoscope's lens sees 140-170 through its distortion; a pinhole cannot show those
 NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from the eye, within scope.TIP
@@ -22,11 +21,6 @@ NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from t
 LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6,
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
-SECTION = 10            # stations that are drawn or left out together
-SHOWN = (0.07, 0.24)    # m of lumen behind and ahead of the camera that is drawn: farther off, the light is spent
-SKINS = 4               # textures in the pool
-POLYP, SPOT = (0.93, 0.55, 0.50, 1.0), (0.72, 0.40, 0.38, 1.0)
-ORIFICE, VALVE = (0.16, 0.06, 0.05, 1.0), (0.97, 0.74, 0.56, 1.0)
 
 
 class Lumen(NamedTuple):
@@ -34,12 +28,6 @@ class Lumen(NamedTuple):
 
     direction: Array    # (3,) unit, camera frame; of the centre line ahead where the lumen is out of the picture
     offset: float       # DVC's d: from the image's centre, in half images; 1 where it is out of the picture
-
-
-@cache
-def skin(index: int) -> Array:
-    """One of the pool's textures (512, 512, 3) uint8 RGB, painted once in a process."""
-    return textures.mucosa(np.random.default_rng([11, index]))
 
 
 class ColonScene:
@@ -57,9 +45,7 @@ class ColonScene:
         """dt: s, one control step."""
         self.dt = dt
         self.bullet = Bullet(LIGHT, ambient=0.5)
-        self._drawn: int | None = None          # seed of the colon that Bullet holds
-        for index in range(SKINS):
-            skin(index)
+        self._drawn = DrawnColon(self.bullet)
         self._begin(Colon(0))
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -112,20 +98,8 @@ class ColonScene:
 
     def picture(self, height: int, width: int) -> Picture:
         """What the endoscope sees now."""
-        self.draw()
+        self._drawn.draw(self.colon, self.scope)
         return self.bullet.picture(self.camera, height, width)
-
-    def draw(self) -> None:
-        """Have Bullet hold this colon, and show the stretch of it that the lamp reaches."""
-        if self._drawn != self.colon.seed:
-            self._build()
-        scope = self.scope
-        behind, ahead = SHOWN if scope.rotation[:, 2] @ self.colon.frames[scope.station, :, 2] > 0 else SHOWN[::-1]
-        for body, (first, last) in self._bodies.items():
-            visible = first <= scope.arc + ahead and last >= scope.arc - behind
-            if visible != (body in self._shown):
-                self.bullet.show(body, visible)
-                self._shown ^= {body}
 
     def get_state(self) -> dict[str, Any]:
         """A value from which `set_state` goes on exactly."""
@@ -146,49 +120,8 @@ class ColonScene:
         """Free the engine."""
         self.bullet.close()
 
-    def _build(self) -> None:
-        self.bullet.clear()
-        self._bodies: dict[int, tuple[float, float]] = {}       # by id: where along the centre line, m
-        colour = (*self.colon.tint.tolist(), 1.0)
-        texture = self.bullet.texture(skin(self.colon.skin % SKINS))
-        vertices, normals, uvs, indices = self.colon.surface()
-        ring, faces = SIDES + 1, 6 * SIDES
-        for first in range(0, STATIONS - 1, SECTION):
-            last = min(first + SECTION, STATIONS - 1)
-            part = slice(first * ring, (last + 1) * ring)
-            mesh = shapes.Mesh(vertices[part], normals[part], uvs[part],
-                               indices[first * faces:last * faces] - first * ring)
-            body = self.bullet.body(mesh, colour, texture=texture)
-            self._bodies[body] = (self.colon.arc[first], self.colon.arc[last])
-        for lesion in self.colon.lesions:
-            self._stick(lesion.pose, lesion.size, SPOT if lesion.flat else POLYP)
-        for pose, size, shade in self._landmarks():
-            self._stick(pose, size, shade)
-        self._drawn, self._shown = self.colon.seed, set(self._bodies)
-
     def _begin(self, colon: Colon) -> None:
         self.colon, self.scope = colon, Scope(colon)
         self._command = (np.zeros(2), 0.0, 0.0)
         self._camera: Camera | None = None
         self._lumen: Lumen | None = None
-
-    def _stick(self, pose: Array, size: Array, colour: tuple[float, float, float, float]) -> None:
-        """An ellipsoid on the wall."""
-        body = self.bullet.body(shapes.ellipsoid(size), colour)
-        self.bullet.move(body, pose)
-        arc = float(self.colon.arc[self.colon.station(pose[:3, 3])])
-        self._bodies[body] = (arc, arc)
-
-    def _landmarks(self) -> list[tuple[Array, Array, tuple[float, float, float, float]]]:
-        """What a caecum is known by: the appendix's orifice near the pole, the yellowish lips of the ileal valve."""
-        turn = self.colon.skin // SKINS % SIDES
-        orifice = self.colon.on_wall(STATIONS - 2, turn)
-        lips = self.colon.on_wall(STATIONS - CAP - 2, (turn + SIDES // 2) % SIDES)
-        shapes_of = []
-        for side in (-1, 1):
-            lip = lips.copy()
-            lip[:3, 3] += side * 0.0032 * lip[:3, 0]
-            shapes_of.append((lip, np.array([0.0028, 0.010, 0.0040]), VALVE))
-        cleft = lips.copy()
-        return [(orifice, np.array([0.0022, 0.0040, 0.0006]), ORIFICE), *shapes_of,
-                (cleft, np.array([0.0012, 0.008, 0.0022]), ORIFICE)]
