@@ -8,7 +8,7 @@ import numpy as np
 from .camera import Camera
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
-from .scene import Picture, World
+from .scene import Picture, Stage
 from .task import Channel, Outcome, Task
 
 OBSERVATIONS = ("image", "state")
@@ -33,7 +33,7 @@ class SurgicalEnv(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
 
-    def __init__(self, scene: World, task: Task, *, image_size: tuple[int, int] = (84, 84),
+    def __init__(self, scene: Stage, task: Task, *, image_size: tuple[int, int] = (84, 84),
                  observation: str = "image", render_mode: str | None = None,
                  render_size: tuple[int, int] = (480, 640)):
         """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes."""

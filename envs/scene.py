@@ -27,8 +27,8 @@ class Picture(NamedTuple):
     depth: Array    # (H, W) float32 m, along the optical axis
 
 
-class World(Protocol):
-    """What any physical world offers, whatever moves in it."""
+class Stage(Protocol):
+    """What any physical world offers, whatever moves in it; all that SurgicalEnv needs."""
 
     dt: float                           # s, one control step
     camera: Camera                      # as it stands now: a flexible endoscope takes it along
@@ -51,7 +51,7 @@ class World(Protocol):
         """Free the engine."""
 
 
-class Scene(World, Protocol):
+class Scene(Stage, Protocol):
     """A world of arms and bodies on tissue."""
 
     workspace: tuple[Array, Array]      # (3,), (3,) m, world: the box that the tips are kept in

@@ -18,7 +18,7 @@ from .lumen import DrawnColon
 FOV = 100.0             # degrees. A colonoscope's lens sees 140-170 through its distortion; a pinhole cannot show those
 NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from the eye, within scope.TIP
 # The lamp sits beside the lens: walls at 2 cm are well lit, the lumen 15 cm ahead is dark.
-LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6,
+LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6, blur=0.06,
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
 
