@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 from envs import kinematics
-from envs.scene import World
+from envs.scene import Stage
 from envs.tasks.navigate import BEND_SPEED, INSERTION_SPEED
 
 
@@ -43,7 +43,7 @@ def stepper(env: gymnasium.Env) -> Callable[[], object]:
     return step
 
 
-def motion(scene: World) -> Callable[[], object]:
+def motion(scene: Stage) -> Callable[[], object]:
     """The robot's motion in a step, and nothing else."""
     if not scene.arms:
         rates = np.random.default_rng(1)

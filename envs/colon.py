@@ -1,24 +1,16 @@
-"""Colons by seed: a bent tube with haustral folds and lesions, closed by a caecum; where its wall is, from any point.
+"""A colon by seed: a bent tube with haustral folds and lesions, closed by a caecum; where its wall is, from any point.
 
-Sizes are assumed, of an insufflated adult colon: 18-30 mm in radius, a caecum somewhat wider; the length is a stretch
-that suits an episode, a third of the whole. The wall is one grid of vertices, drawn and touched alike: what the
-camera sees is what stops the tip.
+The wall is one grid of vertices, drawn and touched alike: what the camera sees is what stops the tip.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .geometry import Array
+from .anatomy import CAP, LENGTH, SIDES, STATIONS, bore, centre_line
+from .geometry import Array, closest_on_triangles
 
-STATIONS, SIDES, CAP = 120, 24, 8       # rings along the tube, vertices of a ring, rings of them that close the caecum
-LENGTH = (0.50, 0.70)                   # m, from the entry to where the caecum begins to close
-RADIUS = (0.018, 0.030)                 # m, of the lumen between folds
-CAECUM_RADIUS = 0.034                   # m, at most
-THROAT = 0.013                          # m, radius that no fold narrows the lumen below
 ROOM = 0.017                            # m, radius where a lesion may sit
-CURVATURE = 22.0                        # 1/m, of the centre line: bends of 45 mm or wider, more than the radius
-APART, NEIGHBOURS = 0.075, 0.150        # m, between parts of the centre line that lie farther along it than that
 WINDOW = 10                             # stations on each side that a local search looks at
 
 
@@ -48,11 +40,11 @@ class Colon:
         length = rng.uniform(*LENGTH)
         self.step = length / (tube - 1)                                     # m, between rings of the tube
         angle = 2 * np.pi * np.arange(SIDES) / SIDES
-        radius, pouch = _radius(rng, tube, self.step, angle)
+        radius, pouch = bore(rng, tube, self.step, angle)
         closing = np.arange(1, CAP + 1) / CAP * np.pi / 2                   # the caecum's end is half a sphere
         self.arc = np.concatenate([np.arange(tube) * self.step, length + pouch * np.sin(closing)])     # (N,) m
         self.length = float(self.arc[-1])
-        self.centre, self.frames = _centre_line(rng, tube, self.step, self.arc[tube:] - length)
+        self.centre, self.frames = centre_line(rng, tube, self.step, self.arc[tube:] - length)
         self.radius = np.concatenate([radius, radius[-1] * np.cos(closing)[:, None]])                   # (N, S) m
         self.radius[-1] = 0
         ring = np.stack([np.cos(angle), np.sin(angle)])                     # (2, S)
@@ -89,7 +81,7 @@ class Colon:
         columns = (column + np.arange(-3, 3)) % SIDES
         pick = self._at[rows].take(columns, axis=1).ravel()                 # triangles around that vertex
         corner, ab, ac = self._corner[pick], self._ab[pick], self._ac[pick]
-        squared, v, w = _closest(point - corner, ab, ac, self._dots[:, pick])
+        squared, v, w = closest_on_triangles(point - corner, ab, ac, self._dots[:, pick])
         best = int(squared.argmin())
         away = point - (corner[best] + v[best] * ab[best] + w[best] * ac[best])
         distance = float(np.sqrt(away @ away))
@@ -174,98 +166,3 @@ class Colon:
         size = rng.uniform(0.0025, 0.0050)      # Paris 0-Is: sessile, half out of the wall
         pose[:3, 3] += 0.35 * size * pose[:3, 2]
         return Lesion(pose, size * np.array([1.0, rng.uniform(0.8, 1.0), 0.9]), False)
-
-
-def _smooth(rng: np.random.Generator, at: Array, grain: float, columns: int) -> Array:
-    """Noise (len(at), columns) of unit variance at its knots, which lie `grain` m apart; linear between them."""
-    knots = rng.normal(0, 1, (int(at[-1] / grain) + 2, columns))
-    return np.column_stack([np.interp(at, grain * np.arange(len(knots)), knot) for knot in knots.T])
-
-
-def _centre_line(rng: np.random.Generator, tube: int, step: float, cap: Array) -> tuple[Array, Array]:
-    """Points (N, 3) m and rotation-minimising frames (N, 3, 3), z along the line, of a tube and its straight cap.
-
-    A random curvature, bounded, is integrated; a line that comes near itself is drawn anew, each time straighter.
-    """
-    at = np.arange(tube) * step
-    all_at = np.concatenate([at, at[-1] + cap])
-    calm = np.clip(np.minimum(at / 0.03, (at[-1] - at) / 0.05), 0, 1)[:, None]      # straight at entry and caecum
-    apart = np.abs(np.subtract.outer(all_at, all_at)) > NEIGHBOURS
-    wildness = 0.9
-    while True:
-        noise = wildness * _smooth(rng, at, 0.07, 2)
-        bend = CURVATURE * calm * noise / np.sqrt(1 + np.square(noise).sum(axis=1, keepdims=True))     # (n, 2) 1/m
-        turns = _rotations(np.column_stack([-bend[:, 1], bend[:, 0], np.zeros(tube)]) * step)
-        turns[0] = np.eye(3)
-        hop = 1
-        while hop < tube:       # all prefix products in log2(n) passes
-            turns[hop:] = turns[:-hop] @ turns[hop:]
-            hop *= 2
-        heading = turns[:, :, 2]
-        points = np.zeros((tube, 3))
-        points[1:] = np.cumsum((heading[:-1] + heading[1:]) / 2 * step, axis=0)
-        points = np.concatenate([points, points[-1] + cap[:, None] * heading[-1]])
-        gaps = np.square(points).sum(axis=1)[:, None] + np.square(points).sum(axis=1) - 2 * points @ points.T
-        if (gaps[apart] > APART ** 2).all():
-            break
-        wildness *= 0.95
-    return points, np.concatenate([turns, np.repeat(turns[-1:], len(cap), axis=0)])
-
-
-def _rotations(vectors: Array) -> Array:
-    """Rotation vectors (n, 3) rad -> (n, 3, 3) (Rodrigues)."""
-    angle = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)[:, None, None]
-    x, y, z = (vectors / angle[:, 0]).T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-
-
-def _radius(rng: np.random.Generator, tube: int, step: float, angle: Array) -> tuple[Array, float]:
-    """Radius (n, S) m of the tube's wall, and that (m) of the caecum's end.
-
-    Folds are semilunar: each spans a third of the circumference between two taeniae, its crest triangular along the
-    tube; three of them, not quite abreast, make the triangular lumen of the transverse colon.
-    """
-    at = np.arange(tube) * step
-    lumen = rng.uniform(0.021, 0.026) * (1 + 0.10 * _smooth(rng, at, 0.10, 1))
-    lumen = np.clip(lumen, *RADIUS)
-    to_end = at[-1] - at[:, None]
-    pouch = float(min(1.15 * lumen[-1, 0], CAECUM_RADIUS))
-    lumen = lumen + (pouch - lumen) * np.clip(1 - to_end / 0.05, 0, 1)
-    taenia = rng.uniform(0, 2 * np.pi) + 0.5 * _smooth(rng, at, 0.25, 1)                # (n, 1) rad
-    radius = lumen * (1 - 0.05 * np.cos(3 * (angle - taenia)))
-    narrowing = np.zeros((tube, len(angle)))
-    place = rng.uniform(0.015, 0.03)
-    while place < at[-1] - 0.045:
-        for sector in range(3):
-            turn = angle - taenia - (2 * sector + 1) * np.pi / 3
-            turn = (turn + np.pi) % (2 * np.pi) - np.pi
-            crest = place + rng.uniform(-0.007, 0.007)
-            span = np.clip(np.cos(1.35 * turn), 0, 1) ** 0.6 * (np.abs(turn) < 1.15)
-            ridge = np.clip(1 - np.abs(at - crest) / rng.uniform(0.006, 0.009), 0, 1)[:, None]
-            narrowing = np.maximum(narrowing, rng.uniform(0.12, 0.45) * span * ridge)
-        place += rng.uniform(0.022, 0.036)
-    radius = np.maximum(radius * (1 - narrowing), THROAT)
-    radius[-1] = pouch
-    return radius, pouch
-
-
-def _closest(ap: Array, ab: Array, ac: Array, dots: Array) -> tuple[Array, Array, Array]:
-    """Squared distances (n,) of a point to triangles, and where: a + v ab + w ac. ap: the point from corner a, (n, 3).
-
-    The plane's foot where it lies inside, else the best of the three edges (Ericson 2005, sec. 5.1).
-    """
-    aa, bb, cc = dots
-    b, c, p = (ab * ap).sum(axis=1), (ac * ap).sum(axis=1), (ap * ap).sum(axis=1)
-    room = np.maximum(aa * cc - bb * bb, 1e-30)         # zero for the flat triangles at the pole: an edge is nearer
-    v, w = (cc * b - bb * c) / room, (aa * c - bb * b) / room
-    edge = np.maximum(aa - 2 * bb + cc, 1e-30)
-    t = np.clip((aa - bb - b + c) / edge, 0, 1)                                         # along the edge b-c
-    vs = np.stack([v, np.clip(b / np.maximum(aa, 1e-30), 0, 1), np.zeros_like(v), 1 - t])
-    ws = np.stack([w, np.zeros_like(v), np.clip(c / np.maximum(cc, 1e-30), 0, 1), t])
-    squared = p - 2 * (vs * b + ws * c) + vs * vs * aa + 2 * vs * ws * bb + ws * ws * cc
-    squared[0][~((v >= 0) & (w >= 0) & (v + w <= 1) & (aa * cc - bb * bb > 1e-28))] = np.inf
-    choice = squared.argmin(axis=0)
-    every = np.arange(len(v))
-    return np.maximum(squared[choice, every], 0), vs[choice, every], ws[choice, every]

@@ -24,7 +24,7 @@ class EndoscopeLight:
     vignette: float = 0.25          # darkening of the image's corners
     gloss: float = 0.28             # strength of the highlights
     polish: int = 4                 # their narrowness: cos^2 of the angle is squared as often
-    grain: float = 1 / 24           # of the image's height: facets smaller than this vanish in them
+    blur: float = 0.0               # of the image's height, that they are smoothed over; at least 5 px. Hides facets
     colour: tuple[float, float, float] = (1.0, 0.95, 0.90)     # of the light, linear RGB
 
 
@@ -47,7 +47,7 @@ class EndoscopeShader:
         self._falloff = (falloff * np.clip(1 - light.vignette * radius2 / 2, 0.1, 1)).astype(np.float32)
         self._ray, self._focal = ray.astype(np.float32), np.float32(k[0, 0])
         self._near, self._far, self._gloss, self._polish = camera.near, camera.far, light.gloss, light.polish
-        self._grain = max(5, int(height * light.grain) | 1)     # px, of the blur
+        self._grain = max(5, round(height * light.blur) // 2 * 2 + 1)          # px, odd
         linear = (np.arange(256) / 255.0)[:, None] ** 2.2 * np.array(light.colour)
         self._linear = np.ascontiguousarray(linear[None], dtype=np.float32)     # (1, 256, 3) for cv2.LUT
         tone = 1 - np.exp(-1.5 * np.linspace(0, self.WHITE, self.LEVELS))       # a sensor saturates softly

@@ -11,7 +11,7 @@ from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
 from .randomise import load_randomiser
-from .scene import Picture, World
+from .scene import Picture, Stage
 from .staging import Staging
 from .state import State, generator_state, part, prefixed, set_generator_state
 from .task import Channel, Outcome, Task
@@ -38,7 +38,7 @@ class SurgicalEnv(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
 
-    def __init__(self, scene: World, task: Task, *, image_size: tuple[int, int] = (84, 84),
+    def __init__(self, scene: Stage, task: Task, *, image_size: tuple[int, int] = (84, 84),
                  observation: str = "image", eyes: Iterable[str] = (), render_mode: str | None = None,
                  render_size: tuple[int, int] = (480, 640), randomise: str | Mapping[str, Any] = "none"):
         """image_size, render_size: (height, width) px. Pictures are drawn when asked for, at these sizes.

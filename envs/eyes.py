@@ -9,7 +9,7 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array
-from .scene import LABELS, Picture, World
+from .scene import LABELS, Picture, Stage
 
 BASELINE = 0.0052       # m, between the two lenses of a da Vinci stereo endoscope
 
@@ -53,7 +53,7 @@ class Eyes:
                  "segmentation": box(0, max(LABELS), self._size, np.uint8)}
         return {EYES[name].key: kinds[name] for name in self._names}
 
-    def see(self, scene: World, left: Picture, show: Callable[[Array], Array]) -> dict[str, Array]:
+    def see(self, scene: Stage, left: Picture, show: Callable[[Array], Array]) -> dict[str, Array]:
         """The entries. left: the picture of now. show: what comes between the tissue and the screen."""
         seen = {"image": left.image, "depth": left.depth, "segmentation": left.labels}
         if "right" in self._names:

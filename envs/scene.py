@@ -44,8 +44,8 @@ class Grip(NamedTuple):
     slipped: bool       # whether the tissue was pulled out of the closed jaws in this episode
 
 
-class World(Protocol):
-    """What any physical world offers, whatever moves in it."""
+class Stage(Protocol):
+    """What any physical world offers, whatever moves in it; all that SurgicalEnv needs."""
 
     dt: float                           # s, one control step
     camera: Camera                      # as it stands now: a flexible endoscope takes it along
@@ -77,7 +77,7 @@ class World(Protocol):
         """Free the engine."""
 
 
-class Scene(World, Protocol):
+class Scene(Stage, Protocol):
     """A world of arms and bodies on tissue."""
 
     workspace: tuple[Array, Array]      # (3,), (3,) m, world: the box that the tips are kept in

@@ -7,7 +7,7 @@ import numpy as np
 from .effects import EffectChain
 from .geometry import Array
 from .randomise import Randomiser, Style
-from .scene import World
+from .scene import Stage
 from .state import State, generator_state, set_generator_state
 
 
@@ -22,7 +22,7 @@ class Staging:
         self._chain: EffectChain | None = None
         self._late: deque[Array] = deque()
 
-    def begin(self, scene: World, rng: np.random.Generator) -> None:
+    def begin(self, scene: Stage, rng: np.random.Generator) -> None:
         """Draw the next episode's style and dress the scene in it."""
         if self.randomiser.none:
             return
@@ -51,7 +51,7 @@ class Staging:
             return {}
         return {"drawn_from": self._drawn_from.copy(), "late": np.array(self._late).reshape(-1, len(self._rest))}
 
-    def set_state(self, state: State, scene: World) -> None:
+    def set_state(self, state: State, scene: Stage) -> None:
         """Draw that style again and go on from there."""
         if not state:
             return

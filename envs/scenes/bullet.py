@@ -43,13 +43,14 @@ class Bullet:
         self._sheets: dict[int, list[list[float]]] = {}         # rows that each sheet's shape is told by
         self._rows: dict[tuple[str, int], list] = {}            # see _kept
         self._textures: dict[str, int] = {}                     # see paint
+        self._colours: dict[int, Colour] = {}
         self._labels = np.zeros(1, np.uint8)            # by body id; background is -1: the last entry
         self._is_sheet = np.zeros(1, bool)              # likewise
 
-    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | None = None, label: int = TISSUE) -> int:
-        """A body of its own at the origin; its id. mesh in m; texture (H, W, 3) uint8 RGB, times colour.
+    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | int | None = None, label: int = TISSUE) -> int:
+        """A body of its own at the origin; its id. mesh in m.
 
-        label: one of scene.LABELS.
+        texture, times colour: (H, W, 3) uint8 RGB, or its id. label: one of scene.LABELS.
         """
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH, vertices=self._kept("vertices", mesh.vertices * SCALE),
@@ -57,8 +58,9 @@ class Bullet:
             indices=self._kept("indices", mesh.indices), rgbaColor=colour, physicsClientId=self._client)
         body = pybullet.createMultiBody(0, -1, shape, physicsClientId=self._client)
         if texture is not None:
-            pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture),
-                                       physicsClientId=self._client)
+            loaded = texture if isinstance(texture, int) else self.texture(texture)
+            pybullet.changeVisualShape(body, -1, textureUniqueId=loaded, physicsClientId=self._client)
+        self._colours[body] = colour
         self._labels = np.append(self._labels[:-1], np.uint8([label, NOTHING]))
         self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
         return body
@@ -75,11 +77,12 @@ class Bullet:
         Textures stay loaded: Bullet has no way to forget one, so their pool must be small.
         """
         if name not in self._textures:
-            self._textures[name] = self._texture(make())
+            self._textures[name] = self.texture(make())
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._textures[name], physicsClientId=self._client)
 
     def tint(self, body: int, colour: Colour) -> None:
         """Give a body another colour."""
+        self._colours[body] = colour
         pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
 
     def clear(self) -> None:
@@ -87,11 +90,17 @@ class Bullet:
         pybullet.resetSimulation(physicsClientId=self._client)
         self._textures.clear()
         self._labels, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
+        self._colours.clear()
 
     def move(self, body: int, pose: Array) -> None:
         """Put a body at pose (4, 4) in the world."""
         pybullet.resetBasePositionAndOrientation(body, pose[:3, 3] * SCALE, quaternion_of(pose[:3, :3]),
                                                  physicsClientId=self._client)
+
+    def show(self, body: int, visible: bool) -> None:
+        """Draw a body or leave it out; what is left out costs next to nothing."""
+        colour = (*self._colours[body][:3], self._colours[body][3] if visible else 0.0)
+        pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
 
     def sheet(self, mesh: Mesh, *, texture: Array) -> int:
         """A body whose vertices move, for `deform`; its id. mesh in m, lying flat, facing up.
@@ -105,7 +114,7 @@ class Bullet:
             body = pybullet.loadSoftBody(
                 str(path), mass=1.0, useMassSpring=1, springElasticStiffness=0, springDampingStiffness=0,
                 springBendingStiffness=0, collisionMargin=1e-4, physicsClientId=self._client)
-        pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture(texture), rgbaColor=(1, 1, 1, 1),
+        pybullet.changeVisualShape(body, -1, textureUniqueId=self.texture(texture), rgbaColor=(1, 1, 1, 1),
                                    physicsClientId=self._client)
         self._labels = np.append(self._labels[:-1], np.uint8([FLAP, NOTHING]))
         self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
@@ -151,6 +160,13 @@ class Bullet:
             pybullet.disconnect(self._client)
             self._client = -1
 
+    def texture(self, image: Array) -> int:
+        """Load (H, W, 3) uint8 RGB once for several bodies; its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "texture.bmp"        # read four times as fast as PNG
+            cv2.imwrite(str(path), image[:, :, ::-1])
+            return pybullet.loadTexture(str(path), physicsClientId=self._client)
+
     def _kept(self, name: str, values: Array) -> list:
         """Values as the list that was made for the first array of this name and length.
 
@@ -164,12 +180,6 @@ class Bullet:
             elif row != new:
                 rows[k] = new
         return rows
-
-    def _texture(self, image: Array) -> int:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "texture.bmp"        # read four times as fast as PNG
-            cv2.imwrite(str(path), image[:, :, ::-1])
-            return pybullet.loadTexture(str(path), physicsClientId=self._client)
 
 
 def _obj(mesh: Mesh) -> str:

@@ -1,33 +1,28 @@
 """The inside of a colon, seen from the tip of a flexible endoscope: where ColonNavigate takes place."""
 
-from functools import cache
 from math import radians, tan
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import textures
+from ..anatomy import STATIONS
 from ..camera import Camera
-from ..colon import CAP, SIDES, STATIONS, Colon
+from ..colon import Colon
 from ..endoscope import EndoscopeLight
 from ..geometry import Array
-from ..randomise import PALETTES, Style, styled_light
+from ..randomise import Style, styled_light
 from ..scene import Channel, Picture
 from ..scope import BEND_LIMIT, SHAFT, STIFFNESS, Scope
 from ..state import State, part, prefixed
-from . import shapes
 from .bullet import Bullet
+from .lumen import DrawnColon
 
 FOV = 100.0             # degrees. A colonoscope's lens sees 140-170 through its distortion; a pinhole cannot show those
 NEAR, FAR = 0.002, 0.5  # m; NEAR at the corners of a 4:3 image is 5.2 mm from the eye, within scope.TIP
 # The lamp sits beside the lens: walls at 2 cm are well lit, the lumen 15 cm ahead is dark.
-LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6, grain=1 / 17,
+LIGHT = EndoscopeLight(power=1.0, reference=0.034, cone=0.6, vignette=0.30, gloss=0.25, polish=6, blur=0.06,
                        colour=(1.0, 0.98, 0.93))
 DEPTH_SEEN = 0.020      # m of lumen ahead that count as seeing it
-SKINS = 4               # textures in the pool
-MUCOSA = np.array([222.0, 142.0, 124.0])        # RGB, mean of the textures: a palette is a tint of it
-POLYP, SPOT = (0.93, 0.55, 0.50, 1.0), (0.72, 0.40, 0.38, 1.0)
-ORIFICE, VALVE = (0.16, 0.06, 0.05, 1.0), (0.97, 0.74, 0.56, 1.0)
 
 
 class Lumen(NamedTuple):
@@ -35,12 +30,6 @@ class Lumen(NamedTuple):
 
     direction: Array    # (3,) unit, camera frame; of the centre line ahead where the lumen is out of the picture
     offset: float       # DVC's d: from the image's centre, in half images; 1 where it is out of the picture
-
-
-@cache
-def skin(index: int) -> Array:
-    """One of the pool's textures (512, 512, 3) uint8 RGB, painted once in a process."""
-    return textures.mucosa(np.random.default_rng([11, index]))
 
 
 class ColonScene:
@@ -58,18 +47,15 @@ class ColonScene:
         """dt: s, one control step."""
         self.dt = dt
         self.bullet = Bullet(LIGHT, ambient=0.5)
-        self._drawn: int | None = None          # seed of the colon that Bullet holds
-        self._fov, self._stiffness, self._texture, self._palette = FOV, STIFFNESS, -1, None
-        for index in range(SKINS):
-            skin(index)
+        self._drawn = DrawnColon(self.bullet)
+        self._fov, self._stiffness = FOV, STIFFNESS
         self._begin(Colon(0))
 
     def restyle(self, style: Style) -> None:
         """Look and yield like this from now on; `reset` must follow. The camera is the robot: only its lens varies."""
         self.bullet.relight(styled_light(LIGHT, style))
         self._fov, self._stiffness = FOV * style.fov_scale, STIFFNESS * style.stiffness
-        self._texture, self._palette = style.texture, PALETTES.get(style.palette)
-        self._drawn = None
+        self._drawn.dress(style)
 
     def reset(self, rng: np.random.Generator) -> None:
         """A new colon; the tip at its entry."""
@@ -121,22 +107,8 @@ class ColonScene:
 
     def picture(self, height: int, width: int, camera: Camera | None = None) -> Picture:
         """What the endoscope sees now, or another camera in its place."""
-        self.draw()
+        self._drawn.draw(self.colon, self.scope)
         return self.bullet.picture(camera or self.camera, height, width)
-
-    def draw(self) -> None:
-        """Have Bullet hold this colon."""
-        if self._drawn == self.colon.seed:
-            return
-        self.bullet.clear()
-        tint = self.colon.tint if self._palette is None else np.array(self._palette) / MUCOSA
-        texture = skin(self.colon.skin % SKINS if self._texture < 0 else self._texture)
-        self.bullet.body(shapes.Mesh(*self.colon.surface()), (*np.minimum(tint, 1).tolist(), 1.0), texture=texture)
-        for lesion in self.colon.lesions:
-            self._stick(lesion.pose, lesion.size, SPOT if lesion.flat else POLYP)
-        for pose, size, shade in self._landmarks():
-            self._stick(pose, size, shade)
-        self._drawn = self.colon.seed
 
     def get_state(self) -> State:
         """A value from which `set_state` goes on exactly."""
@@ -162,21 +134,3 @@ class ColonScene:
         self._command = (np.zeros(2), 0.0, 0.0)
         self._camera: Camera | None = None
         self._lumen: Lumen | None = None
-
-    def _stick(self, pose: Array, size: Array, colour: tuple[float, float, float, float]) -> None:
-        """An ellipsoid on the wall."""
-        self.bullet.move(self.bullet.body(shapes.ellipsoid(size), colour), pose)
-
-    def _landmarks(self) -> list[tuple[Array, Array, tuple[float, float, float, float]]]:
-        """What a caecum is known by: the appendix's orifice near the pole, the yellowish lips of the ileal valve."""
-        turn = self.colon.skin // SKINS % SIDES
-        orifice = self.colon.on_wall(STATIONS - 2, turn)
-        lips = self.colon.on_wall(STATIONS - CAP - 2, (turn + SIDES // 2) % SIDES)
-        shapes_of = []
-        for side in (-1, 1):
-            lip = lips.copy()
-            lip[:3, 3] += side * 0.0032 * lip[:3, 0]
-            shapes_of.append((lip, np.array([0.0028, 0.010, 0.0040]), VALVE))
-        cleft = lips.copy()
-        return [(orifice, np.array([0.0022, 0.0040, 0.0006]), ORIFICE), *shapes_of,
-                (cleft, np.array([0.0012, 0.008, 0.0022]), ORIFICE)]

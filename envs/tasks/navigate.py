@@ -28,7 +28,13 @@ BACK_OFF = 1.0              # N, from which on it draws back
 
 
 class Navigate:
-    """Success in the caecum. Failure at FORCE_LIMIT, or BLIND_LIMIT steps without the lumen in view."""
+    """Seen: the colonoscope's image; bending (rad), shaft inserted (m), roll (rad).
+
+    Action, in [-1, 1] of: bend_x, bend_y 45 degrees/s towards the image's right and bottom; insertion 40 mm/s; roll
+    45 degrees/s where asked for. Reward: see `reward`. Start: 20-50 mm in, the section bent by up to 9 degrees in each
+    plane, in a colon of its own. End: success in the caecum; failure at FORCE_LIMIT, or after BLIND_LIMIT steps
+    without the lumen in view.
+    """
 
     def __init__(self, *, roll: bool = False):
         """roll: whether the shaft's roll is a fourth channel."""

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import colon as geometry
-from envs.colon import (
+from envs.anatomy import (
     APART,
     CAECUM_RADIUS,
     CAP,
@@ -21,8 +20,9 @@ from envs.colon import (
     SIDES,
     STATIONS,
     THROAT,
-    Colon,
 )
+from envs.colon import Colon
+from envs.geometry import closest_on_triangles
 from envs.scope import BEND_LIMIT, BEND_TOTAL, ENTRY, FORCE_MAX, SHAFT, SLACK, STIFFNESS, TIP, Scope
 
 SEEDS = range(40)
@@ -203,7 +203,7 @@ def test_closest_point_on_a_triangle_without_area_is_on_its_edges():
     a, b = np.zeros(3), np.array([1.0, 0, 0])
     ab, ac = (b - a)[None], (b - a)[None]
     dots = np.array([(ab * ab).sum(1), (ab * ac).sum(1), (ac * ac).sum(1)])
-    squared, v, w = geometry._closest(np.array([[0.3, 0.4, 0]]), ab, ac, dots)
+    squared, v, w = closest_on_triangles(np.array([[0.3, 0.4, 0]]), ab, ac, dots)
     assert squared[0] == pytest.approx(0.16) and v[0] + w[0] == pytest.approx(0.3)
 
 

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from envs.discrete import ADVANCE
 from envs.scope import ENTRY, STIFFNESS
 from envs.tasks.navigate import BEND_SPEED, BLIND_LIMIT, CAECUM, FORCE_LIMIT, INSERTION_SPEED
 
@@ -155,8 +156,9 @@ def test_what_only_an_arm_has_is_refused_by_name(env, asked):
 # Published actions.
 
 @pytest.mark.parametrize(("kind", "discrete", "continuous"), [
-    ("safe", 0, [0, 0, 1]), ("safe", 1, [1, 0, 1]), ("safe", 2, [-1, 0, 1]), ("safe", 3, [0, 1, 1]),
-    ("safe", 4, [0, -1, 1]), ("dvc", [1, 1, 1], [0, 0, 1, 0]), ("dvc", [2, 1, 0], [1, -1, 1, 0]),
+    ("safe", 0, [0, 0, ADVANCE]), ("safe", 1, [1, 0, ADVANCE]), ("safe", 2, [-1, 0, ADVANCE]),
+    ("safe", 3, [0, 1, ADVANCE]),
+    ("safe", 4, [0, -1, ADVANCE]), ("dvc", [1, 1, 1], [0, 0, 1, 0]), ("dvc", [2, 1, 0], [1, -1, 1, 0]),
     ("dvc", [0, 2, 1], [-1, 0, 1, 1]), ("dvc", [1, 0, 2], [0, 1, 1, -1])])
 def test_a_discrete_action_is_its_continuous_counterpart(kind, discrete, continuous):
     by_number = gymnasium.make(ID, observation="state", actions=kind)
