@@ -23,6 +23,11 @@ class Capsule(NamedTuple):
         offset -= along[:, None] * share
         return offset
 
+    def meets(self, low: Array, high: Array) -> bool:
+        """Whether it may reach into the box low..high, (3,) m each; a quick no."""
+        return bool((np.minimum(self.start, self.end) - self.radius < high).all()
+                    and (np.maximum(self.start, self.end) + self.radius > low).all())
+
     def near(self, points: Array, margin: float) -> Array:
         """Which of (3, N) points lie within `margin` m of the surface, or inside: indices (K,)."""
         offset = self.offset(points)

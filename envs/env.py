@@ -57,10 +57,9 @@ class SurgicalEnv(gymnasium.Env):
         self._with_image = observation == "image"
         self._staging, self._steps = Staging(load_randomiser(randomise), len(task.channels)), 0
         # Seen from a camera that may stand elsewhere, lengths reach farther; angles and units do not.
-        stray = [self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio]
-        spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(
-            *(np.float32([getattr(channel, end) + sign * more for channel, more in zip(scene.proprio, stray, strict=True)])
-              for end, sign in (("low", -1), ("high", 1))))}
+        stray = np.float32([self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio])
+        low, high = (np.float32([channel[end] for channel in scene.proprio]) for end in (2, 3))
+        spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(low - stray, high + stray)}
         self._eyes = Eyes((eyes,) if isinstance(eyes, str) else tuple(eyes), self.image_size)
         if self._with_image:
             spaces |= self._eyes.spaces(scene.camera.far)

@@ -113,4 +113,4 @@ class TissueScene(Scene, Protocol):
         """What the arm's jaws hold."""
 
     def visible(self, body: str) -> float:
-        """Share in [0, 1] of what the endoscope could see of a body, were there neither tissue nor arm, that it sees."""
+        """Share in [0, 1] that the endoscope sees of what it would see of a body without tissue and arm."""

@@ -16,9 +16,10 @@ def cloud(rng: np.random.Generator, size: int, octaves: tuple[int, ...]) -> Arra
 
 
 def tissue(rng: np.random.Generator, size: int = 512, base: tuple[float, ...] = (205, 118, 104)) -> Array:
-    """Moist tissue: (size, size, 3) uint8 RGB, mottled around `base` with branching vessels, darker and redder."""
+    """Moist tissue: (size, size, 3) uint8 RGB, mottled around `base`, with branching vessels."""
     shade, blush, fine = cloud(rng, size, (4, 8, 16)), cloud(rng, size, (6, 12)), cloud(rng, size, (64, 128))
-    image = np.array(base, np.float32) + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7] + fine[..., None] * [4, 4, 4]
+    image = (np.array(base, np.float32) + shade[..., None] * [11, 10, 9] + blush[..., None] * [4, -9, -7]
+             + fine[..., None] * [4, 4, 4])
     vessels = np.zeros((size, size), np.float32)
     for _ in range(16):
         _vessel(vessels, rng, rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), width=size / 130.0, size=size)

@@ -7,7 +7,8 @@ the jaws hold is a change of low rank of that system, taken in by Woodbury's ide
 
 Differs from the paper: contact is projected after every global step, not a constraint of the system, and the start
 of the iterations, the inertial prediction, is brought out of contact first. No step can diverge: every local
-projection is bounded by the rest lengths, and the global matrix is positive definite. Only NumPy is needed.
+projection is bounded by the rest lengths, and the global matrix is positive definite. The iterations are accelerated
+(see `Anderson`): without it eight of them leave about one and a half times the strain.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Sheet:
         """Lie at rest (N, 3) m, without strain, nothing held."""
         self._x = np.ascontiguousarray(np.asarray(rest, dtype=float).T)         # (3, N), as all that follows
         self._v = np.zeros_like(self._x)
-        self._anchor = self._x[:, self._anchored].copy()
+        self._anchor = self._x[:, :self._anchored].copy()
         self._rest_at(self._edge_lengths(self._x))
         self.release()
 
@@ -83,18 +84,21 @@ class Sheet:
     def stretch(self) -> Array:
         """Strain of each spring along the grid's lines but those between two held vertices: (S,)."""
         if self._stretch is None:
-            strain = (self._edge_lengths(self._x) / self._lengths)[:self._lines] - 1
-            self._stretch = strain[self._loose] if self._held.size else strain
+            self._stretch = (self._edge_lengths(self._x) / self._lengths)[self._loose] - 1
         return self._stretch
 
     def grasp(self, vertices: Array) -> None:
         """Hold these vertices, by index; those of the anchored row stay with the anchor."""
         self._stretch: Array | None = None
-        self._held = np.setdiff1d(vertices, self._anchored)
+        self._held = np.unique(vertices)
+        self._held = self._held[self._held >= self._anchored]
         self._pull = np.zeros((3, len(self._held)))
         held = np.zeros(self.rows * self.columns, bool)
         held[self._held] = True
-        self._loose = ~(held[self._a] & held[self._b])[:self._lines]
+        self._free = ~held
+        self._loose = self._real
+        if self._held.size:
+            self._loose = self._real[~(held[self._a[self._real]] & held[self._b[self._real]])]
         self._reach = np.ascontiguousarray(self._solve_t[self._held])           # (K, N): answer to a unit pull
         compliance = self._reach[:, self._held] + np.eye(len(self._held)) / self.material.grip
         self._grip = np.linalg.inv(compliance)                                  # (K, K) N/m
@@ -119,7 +123,10 @@ class Sheet:
         self._anderson.restart()
         for left in reversed(range(self.iterations)):
             image = self._image(x, inertia, targets)
-            self._out_of_contact(image, close, heights)
+            for capsule, index in close:
+                capsule.push_out(image, index)
+            if heights is not None:
+                np.maximum(image[2], heights, out=image[2])
             guess, residual = self._anderson.propose(x, image)
             if left == 0 or residual < RESIDUAL ** 2 * x.shape[1]:
                 break
@@ -146,20 +153,20 @@ class Sheet:
     def _build(self, anchored: bool) -> None:
         rows, columns, material = self.rows, self.columns, self.material
         number = np.arange(rows * columns).reshape(rows, columns)
-        ends = [(number[1:], number[:-1]), (number[:, 1:], number[:, :-1]),
-                (number[1:, 1:], number[:-1, :-1]), (number[1:, :-1], number[:-1, 1:])]
-        self._a, self._b = (np.concatenate([pair[k].ravel() for pair in ends]) for k in (0, 1))
-        self._lines = ends[0][0].size + ends[1][0].size
+        # Springs down, along, and along both diagonals, each kind as a shift of the flat list of vertices: several
+        # times faster than by index. A shift also pairs ends of rows with starts; those springs have no stiffness.
+        shifts = (columns, 1, columns + 1, columns - 1)
+        self._a = np.concatenate([np.arange(shift, rows * columns) for shift in shifts])
+        self._b = np.concatenate([np.arange(rows * columns - shift) for shift in shifts])
+        self._lines = 2 * rows * columns - columns - 1
         self._stiffness = np.full(len(self._a), material.shear)
         self._stiffness[:self._lines] = material.stretch
-        # The same springs as slices of (3, rows, columns): several times faster than by index.
-        whole, later, sooner = slice(None), slice(1, None), slice(None, -1)
-        self._slices = [((whole, later, whole), (whole, sooner, whole)), ((whole, whole, later), (whole, whole, sooner)),
-                        ((whole, later, later), (whole, sooner, sooner)), ((whole, later, sooner), (whole, sooner, later))]
-        sizes = [pair[0].size for pair in ends]
+        self._stiffness[np.abs(self._a % columns - self._b % columns) > 1] = 0
+        self._real = np.flatnonzero(self._stiffness[:self._lines])
         self._edges = np.empty((3, len(self._a)))
-        self._parts = [part.reshape(3, *pair[0].shape) for part, pair in
-                       zip(np.split(self._edges, np.cumsum(sizes)[:-1], axis=1), ends, strict=True)]
+        ends = np.cumsum([0] + [rows * columns - shift for shift in shifts])
+        self._parts = [(shift, self._edges[:, start:end]) for shift, start, end in
+                       zip(shifts, ends, ends[1:], strict=False)]
         size = rows * columns
         system = np.zeros((size, size))
         for a, b, k in zip(self._a, self._b, self._stiffness, strict=True):
@@ -169,17 +176,17 @@ class Sheet:
                 system[np.ix_(three, three)] += material.bend * np.outer([1, -2, 1], [1, -2, 1])
         self._inertia = material.mass / size / self.dt ** 2                     # N/m
         system[np.diag_indices(size)] += self._inertia
-        self._anchored = number[0] if anchored else number[:0, 0]
+        self._anchored = columns if anchored else 0     # the first so many vertices
         # Anchored vertices become rows of the identity: the right-hand side then holds where they are.
-        system[self._anchored] = 0
-        system[self._anchored, self._anchored] = 1
+        system[:self._anchored] = 0
+        system[range(self._anchored), range(self._anchored)] = 1
         self._solve_t = np.ascontiguousarray(np.linalg.inv(system).T)           # (N, N)
 
     def _image(self, x: Array, inertia: Array, targets: Array | None) -> Array:
         """One local and one global step from (3, N) m."""
         force = self._projected(x)
         force += inertia
-        force[:, self._anchored] = self._anchor     # their rows say where, not with what force
+        force[:, :self._anchored] = self._anchor    # their rows say where, not with what force
         image = force @ self._solve_t
         if self._held.size:
             self._pull = (targets.T - image[:, self._held]) @ self._grip        # (3, K) N, by the jaws
@@ -191,8 +198,12 @@ class Sheet:
 
     def _close(self, x: Array, capsules: tuple[Capsule, ...], margin: float) -> list[tuple[Capsule, Array]]:
         """Each capsule with the vertices within `margin` m of it; not those that jaws hold: they pass by the wrist."""
-        near = [(capsule, capsule.near(x, margin)) for capsule in capsules]
-        return [(capsule, np.setdiff1d(index, self._held)) for capsule, index in near if index.size]
+        if not capsules:
+            return []
+        low, high = x.min(axis=1), x.max(axis=1)
+        near = [(capsule, capsule.near(x, margin)) for capsule in capsules
+                if capsule.meets(low - margin, high + margin)]
+        return [(capsule, index[self._free[index]]) for capsule, index in near if index.size]
 
     def _out_of_contact(self, x: Array, close: list[tuple[Capsule, Array]], heights: Array | None) -> Array:
         """Project (3, N) m in place; which vertices that moved, (N,) bool. The floor has the last word."""
@@ -207,9 +218,8 @@ class Sheet:
 
     def _span(self, x: Array) -> Array:
         """Springs as vectors, (3, E) m; the buffer is reused."""
-        grid = x.reshape(3, self.rows, self.columns)
-        for (later, sooner), part in zip(self._slices, self._parts, strict=True):
-            np.subtract(grid[later], grid[sooner], out=part)
+        for shift, part in self._parts:
+            np.subtract(x[:, shift:], x[:, :-shift], out=part)
         return self._edges
 
     def _edge_lengths(self, x: Array) -> Array:
@@ -222,8 +232,7 @@ class Sheet:
         length = np.sqrt(np.einsum("ij,ij->j", span, span))
         span *= self._weights / np.maximum(length, 1e-12)
         pull = np.zeros_like(x)
-        grid = pull.reshape(3, self.rows, self.columns)
-        for (later, sooner), part in zip(self._slices, self._parts, strict=True):
-            grid[later] += part
-            grid[sooner] -= part
+        for shift, part in self._parts:
+            pull[:, shift:] += part
+            pull[:, :-shift] -= part
         return pull

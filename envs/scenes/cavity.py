@@ -113,10 +113,14 @@ class Cavity:
 
     def picture(self, height: int, width: int, camera: Camera | None = None) -> Picture:
         """What the endoscope sees now, or another camera in its place."""
-        self._drawn.draw(self._arms["PSM1"])
-        self.bullet.move(self._target_body, self._target)
+        self._show()
         return self.bullet.picture(camera or self.camera, height, width)
 
     def close(self) -> None:
         """Free the engine."""
         self.bullet.close()
+
+    def _show(self) -> None:
+        """Bring the bodies to where the state has them."""
+        self._drawn.draw(self._arms["PSM1"])
+        self.bullet.move(self._target_body, self._target)

@@ -50,7 +50,8 @@ class Flap:
         self._bed = bed.draw(self.bullet)
         self._lesion_body = lesion.draw(self.bullet)
         self._drawn = DrawnPSM(self.bullet)
-        self._sheet_body = self.bullet.sheet(shapes.slab(ROWS, COLUMNS), texture=textures.fat(np.random.default_rng(FAT)))
+        fat = textures.fat(np.random.default_rng(FAT))
+        self._sheet_body = self.bullet.sheet(shapes.slab(ROWS, COLUMNS), texture=fat)
         self.reset(np.random.default_rng(0))
 
     def restyle(self, style: Style) -> None:
@@ -69,7 +70,7 @@ class Flap:
             self._sheet = Sheet(ROWS, COLUMNS, dt=self.dt, material=material)
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Arm at home; a flap of drawn size, place and turn, at rest; the lesion somewhere under it. Nothing is rebuilt."""
+        """Arm at home; a flap of drawn size, place and turn at rest, the lesion under it. Nothing is rebuilt."""
         self._arms.reset()
         length, width, turn = rng.uniform([0.038, 0.042, -0.3], [0.044, 0.050, 0.3])
         root = rng.uniform([-0.005, 0.019], [0.005, 0.025])
@@ -120,10 +121,7 @@ class Flap:
                 sheet.release()
         elif arm.jaw <= CLOSED and self._may_grasp and not sheet.held.size:
             self._grasp(arm)
-        targets = self._offsets @ arm.tip[:3, :3].T + arm.tip[:3, 3] if sheet.held.size else None
-        shaft, wrist = self._arm_rods()[:2]
-        sheet.step(self._floor, (Capsule(shaft.start, shaft.end, shaft.radius + THICKNESS / 2),
-                                 Capsule(wrist.start, wrist.end, wrist.radius + THICKNESS / 2)), targets)
+        self._step_sheet(arm)
         reaction = sheet.reaction
         if reaction @ reaction > (SLIP_FORCE * min(1.0, len(sheet.held) / FULL_BITE)) ** 2:
             sheet.release()
@@ -157,7 +155,7 @@ class Flap:
         """Share of the lesion that the endoscope sees past flap and arm, in [0, 1]; by rays, see `Onlooker`."""
         if self._visible is None:
             sides = shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS).reshape(2, ROWS, COLUMNS, 3)
-            self._visible = self._onlooker.visible(list(sides), self._arm_rods())
+            self._visible = self._onlooker.visible(sides, self._arm_rods())
         return self._visible
 
     def get_state(self) -> State:
@@ -199,6 +197,13 @@ class Flap:
         self._drawn.draw(self._arms["PSM1"])
         self.bullet.move(self._lesion_body, self._lesion)
         self.bullet.deform(self._sheet_body, shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS))
+
+    def _step_sheet(self, arm: PSM) -> None:
+        held = self._sheet.held.size > 0
+        targets = self._offsets @ arm.tip[:3, :3].T + arm.tip[:3, 3] if held else None
+        shaft, wrist = self._arm_rods()[:2]     # not the jaws: tissue is meant to come between them
+        self._sheet.step(self._floor, (Capsule(shaft.start, shaft.end, shaft.radius + THICKNESS / 2),
+                                       Capsule(wrist.start, wrist.end, wrist.radius + THICKNESS / 2)), targets)
 
     def _grasp(self, arm: PSM) -> None:
         self._may_grasp = False         # closed jaws have to open before they can take hold again

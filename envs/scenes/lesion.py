@@ -11,7 +11,7 @@ from .bullet import Bullet
 
 RADIUS = 0.0065         # m, where the dome meets the bed
 HEIGHT = 0.0026         # m
-SAMPLES = 96            # points on the dome for the share that is visible
+SAMPLES = 64            # points on the dome for the share that is visible
 
 
 def dome(x: Array, y: Array) -> Array:
@@ -51,5 +51,5 @@ def draw(bullet: Bullet) -> int:
     """Its body. The dome goes on below the bed, so that no edge shows."""
     def knobbly(x: Array, y: Array) -> Array:
         return dome(x, y) + 0.00018 * np.sin(1900 * x) * np.cos(1700 * y + 0.5)
-    return bullet.body(shapes.relief(knobbly, RADIUS * 1.2, 16), (1, 1, 1, 1),
+    return bullet.body(shapes.relief(knobbly, RADIUS * 1.2, 12), (1, 1, 1, 1),
                        texture=textures.tumour(np.random.default_rng(3)), label=TARGET)

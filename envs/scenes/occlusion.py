@@ -30,7 +30,7 @@ class Onlooker:
         self._to_camera, self._eye, self._near = camera.rotation.T.copy(), np.array(camera.eye), camera.near
 
     def look_at(self, points: Array, normals: Array, areas: Array) -> None:
-        """The surface: points (P, 3) m, unit normals (P, 3) and areas (P,) m^2 in the world; what faces away is left."""
+        """The surface: points (P, 3) m, unit normals (P, 3), areas (P,) m^2, in the world; less what faces away."""
         ray = points - self._eye
         distance = np.linalg.norm(ray, axis=1)
         facing = -np.einsum("ij,ij->i", ray, normals) / distance
@@ -42,15 +42,11 @@ class Onlooker:
         self._points = np.concatenate([uv, np.ones((1, uv.shape[1]))])              # (3, P), homogeneous
         self._low, self._high = uv.min(axis=1), uv.max(axis=1)
 
-    def visible(self, sides: list[Array], rods: list[Rod]) -> float:
-        """Share of the surface's image in [0, 1] past the sides (rows, columns, 3) m of a sheet and past rods."""
-        hidden = np.zeros(self._points.shape[1], bool)
-        for side in sides:
-            if not hidden.all():
-                hidden |= self._behind_sheet(side)
+    def visible(self, sides: Array, rods: list[Rod]) -> float:
+        """Share of the surface's image in [0, 1] past the sides (S, rows, columns, 3) m of a sheet and past rods."""
+        hidden = self._behind_sheet(sides)
         if not hidden.all():
-            for rod in rods:
-                hidden |= self._behind_rod(rod)
+            hidden |= self._behind_rods(rods)
         return float(self._weights[~hidden].sum())
 
     def _project(self, points: Array) -> Array:
@@ -58,42 +54,41 @@ class Onlooker:
         seen = self._to_camera @ points - (self._to_camera @ self._eye)[:, None]
         return seen[:2] / np.maximum(seen[2], self._near)
 
-    def _behind_sheet(self, side: Array) -> Array:
-        rows, columns = side.shape[:2]
-        u, v = self._project(side.reshape(-1, 3).T).reshape(2, rows, columns)
+    def _behind_sheet(self, sides: Array) -> Array:
+        (x, y), shape = self._project(sides.reshape(-1, 3).T), sides.shape[:3]
         margin = 0.04       # at z = 1. A cell across the surface's frame has a corner this near: 5 mm seen from 6 cm
-        close = ((u > self._low[0] - margin) & (u < self._high[0] + margin)
-                 & (v > self._low[1] - margin) & (v < self._high[1] + margin))
-        cells = np.flatnonzero(close[1:, 1:] | close[:-1, :-1] | close[1:, :-1] | close[:-1, 1:])
-        if not cells.size:
+        close = ((x > self._low[0] - margin) & (x < self._high[0] + margin)
+                 & (y > self._low[1] - margin) & (y < self._high[1] + margin)).reshape(shape)
+        cells = close[:, 1:, 1:] | close[:, :-1, :-1] | close[:, 1:, :-1] | close[:, :-1, 1:]
+        side, row, column = np.nonzero(cells)
+        if not side.size:
             return np.zeros(self._points.shape[1], bool)
-        row, column = np.divmod(cells, columns - 1)
-        corner = row * columns + column
-        x, y = u.ravel(), v.ravel()
+        corner = (side * shape[1] + row) * shape[2] + column
         # Both triangles of each cell: (a, b, c) and (a, c, d), as the display draws them.
         a = np.concatenate([corner, corner])
-        b = np.concatenate([corner + columns, corner + columns + 1])
-        c = np.concatenate([corner + columns + 1, corner + 1])
+        b = np.concatenate([corner + shape[2], corner + shape[2] + 1])
+        c = np.concatenate([corner + shape[2] + 1, corner + 1])
         ax, ay, bx, by, cx, cy = x[a], y[a], x[b], y[b], x[c], y[c]
         turn = np.where((bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0, -1.0, 1.0)
         # A point is inside where all three edges have it on the same side; each side is linear in the point.
         edges = np.array([[ay - by, bx - ax, ax * by - ay * bx], [by - cy, cx - bx, bx * cy - by * cx],
                           [cy - ay, ax - cx, cx * ay - cy * ax]]) * turn            # (3 edges, 3, T)
-        sides = np.matmul(edges.transpose(0, 2, 1), self._points)                   # (3, T, P)
-        inside = (sides[0] >= 0) & (sides[1] >= 0) & (sides[2] >= 0)
-        return inside.any(axis=0)
+        nearest = np.matmul(edges.transpose(0, 2, 1), self._points).min(axis=0)     # (T, P)
+        return nearest.max(axis=0) >= 0
 
-    def _behind_rod(self, rod: Rod) -> Array:
-        ends = self._to_camera @ (np.column_stack([rod.start, rod.end]) - self._eye[:, None])
-        if ends[2, 1] < self._near:         # the far end is what the lens sees: the near one may be beside it
-            return np.zeros(self._points.shape[1], bool)
-        if ends[2, 0] < self._near:
-            share = (self._near - ends[2, 1]) / (ends[2, 0] - ends[2, 1])
-            ends[:, 0] = ends[:, 1] + share * (ends[:, 0] - ends[:, 1])
-        start, end = ends[:2, 0] / ends[2, 0], ends[:2, 1] / ends[2, 1]
-        along = end - start
-        offset = self._points[:2] - start[:, None]
-        share = np.minimum(np.maximum(along @ offset / max(along @ along, 1e-12), 0), 1)
-        offset -= along[:, None] * share
-        radius = rod.radius / ends[2, 0] * (1 - share) + rod.end_radius / ends[2, 1] * share
-        return np.einsum("ij,ij->j", offset, offset) < radius ** 2
+    def _behind_rods(self, rods: list[Rod]) -> Array:
+        ends = np.array([[rod.start, rod.end] for rod in rods]).reshape(-1, 3) - self._eye
+        ends = (ends @ self._to_camera.T).reshape(len(rods), 2, 3)
+        start, end = ends[:, 0], ends[:, 1]
+        behind = start[:, 2] < self._near       # a shaft may come from behind the lens; its far end does not
+        share = np.where(behind, (self._near - end[:, 2]) / np.where(behind, start[:, 2] - end[:, 2], 1), 1)
+        start = end + share[:, None] * (start - end)
+        thick = np.array([[rod.radius, rod.end_radius] for rod in rods]) / np.stack([start[:, 2], end[:, 2]], -1)
+        first = start[:, :2] / start[:, 2:]                                         # (R, 2) at z = 1
+        along = end[:, :2] / end[:, 2:] - first
+        offset = self._points[:2] - first[:, :, None]                               # (R, 2, P)
+        share = np.einsum("ri,rip->rp", along / np.maximum((along ** 2).sum(1), 1e-12)[:, None], offset)
+        share = np.minimum(np.maximum(share, 0), 1)
+        offset -= along[:, :, None] * share[:, None]
+        radius = thick[:, :1] + (thick[:, 1:] - thick[:, :1]) * share
+        return ((offset ** 2).sum(axis=1) < radius ** 2).any(axis=0)

@@ -100,7 +100,7 @@ class Retract:
         return np.append(command / max(1.0, float(np.abs(command).max())), jaw).astype(np.float32)
 
     def _approach(self, grid: Array, tip: Array, target: Array) -> tuple[Array, float]:
-        """To the row before the free side, abreast of the lesion, from above: velocity (3,) m/s, and the jaw's action."""
+        """To the row before the free side, beside the lesion, from above: velocity (3,) m/s, and the jaw's action."""
         row = grid[-2, 3:-3]
         goal = row[np.argmin(np.linalg.norm(row[:, :2] - target[:2], axis=1))]
         away = goal - tip
@@ -121,7 +121,8 @@ class Retract:
 
     def _distance(self, scene: TissueScene) -> float:
         """m, from the tip to the nearest vertex of the free side."""
-        return float(np.sqrt(((scene.tissue()[-scene.tissue_shape[1]:] - scene.pose("PSM1")[:3, 3]) ** 2).sum(-1).min()))
+        offsets = scene.tissue()[-scene.tissue_shape[1]:] - scene.pose("PSM1")[:3, 3]
+        return float(np.sqrt(np.einsum("ij,ij->i", offsets, offsets).min()))
 
     def get_state(self) -> State:
         """How long the lesion has been exposed, s."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envs  # noqa: F401  registers the ids
+from envs.state import digest
 
 IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
 
@@ -160,3 +161,70 @@ def test_the_picture_of_a_state_is_the_same_through_image_and_render(env):
     obs, _ = env.reset(seed=0)
     again = env.unwrapped.scene.picture(48, 64).image
     assert hashlib.sha256(obs["image"].tobytes()).hexdigest() and np.abs(obs["image"].astype(int) - again).max() <= 2
+
+
+def branch(env, actions):
+    """Where some actions lead: the digest after each."""
+    digests = []
+    for action in actions:
+        env.step(action)
+        digests.append(digest(env.get_state()))
+    return digests
+
+
+def test_a_state_is_a_value_from_which_futures_branch_exactly(state_env):
+    inner = state_env.unwrapped
+    state_env.reset(seed=11)
+    for _ in range(25):
+        inner.step(inner.expert())
+    state = inner.get_state()
+    kept = {name: np.copy(value) for name, value in state.items()}
+    rng = np.random.default_rng(0)
+    one, two = rng.uniform(-1, 1, (2, 12, *inner.action_space.shape))
+    first, observed = branch(inner, one), inner.step(one[0])[0]
+    inner.set_state(state)
+    other = branch(inner, two)
+    state_env.reset(seed=99)
+    inner.set_state(state)
+    assert branch(inner, one) == first and len(set(first + other)) == len(first + other)
+    again = inner.step(one[0])[0]
+    assert all(np.array_equal(observed[name], again[name]) for name in observed)
+    assert all(np.array_equal(kept[name], state[name]) for name in state)       # and nobody wrote to it
+
+
+def test_a_state_fits_another_environment_and_draws_the_same_numbers(state_env):
+    state_env.reset(seed=12)
+    state = state_env.unwrapped.get_state()
+    other = gymnasium.make(state_env.spec.id, observation="state")
+    other.reset(seed=13)
+    other.unwrapped.set_state(state)
+    assert digest(other.unwrapped.get_state()) == digest(state)
+    state_env.reset()
+    other.reset()
+    assert digest(other.unwrapped.get_state()) == digest(state_env.unwrapped.get_state())
+    other.close()
+
+
+def test_a_state_can_be_kept_in_a_file(state_env, tmp_path):
+    state_env.reset(seed=14)
+    state = state_env.unwrapped.get_state()
+    np.savez(tmp_path / "state.npz", **{name.replace("/", "."): value for name, value in state.items()})
+    with np.load(tmp_path / "state.npz") as file:
+        read = {name.replace(".", "/"): file[name] for name in file.files}
+    state_env.reset(seed=15)
+    state_env.unwrapped.set_state(read)
+    assert digest(state_env.unwrapped.get_state()) == digest(state)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_another_process_has_the_same_state_hashes(name):
+    code = ("import gymnasium, numpy as np\n"
+            "from envs.state import digest\n"
+            f"env = gymnasium.make('envs:{name}', observation='state').unwrapped\n"
+            "env.reset(seed=7)\n"
+            "for k in range(45):\n"
+            "    env.step(env.expert())\n"
+            "    print('HASH', digest(env.get_state()))\n")
+    hashes = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+              .stdout.split("HASH ")[1:] for _ in range(2)]
+    assert hashes[0] == hashes[1] and len(hashes[0]) == 45

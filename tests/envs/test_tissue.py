@@ -213,11 +213,11 @@ def test_bullets_own_soft_body_takes_the_same_shape(tmp_path):
         pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=client)
         pybullet.setGravity(0, 0, -GRAVITY, physicsClientId=client)
         number = np.arange(rows * rows).reshape(rows, rows)
-        faces = [face for i in range(rows - 1) for j in range(rows - 1) for face in (
-            (number[i, j], number[i + 1, j], number[i + 1, j + 1]), (number[i, j], number[i + 1, j + 1], number[i, j + 1]))]
+        a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
+        faces = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
         path = tmp_path / "sheet.obj"
         path.write_text("".join("v {} {} {}\n".format(*vertex) for vertex in start * scale)
-                        + "".join("f {} {} {}\n".format(*(n + 1 for n in face)) for face in faces))
+                        + "".join("f {} {} {}\n".format(*(face + 1)) for face in faces))
         body = pybullet.loadSoftBody(str(path), mass=0.1, useMassSpring=1, springElasticStiffness=40,
                                      springDampingStiffness=0.5, springBendingStiffness=0, useBendingSprings=0,
                                      physicsClientId=client)
