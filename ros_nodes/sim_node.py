@@ -168,8 +168,10 @@ def _make(task: str, image_size: tuple[int, int]) -> gymnasium.Env:
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         size = f"{image_size[1]}x{image_size[0]}"
         raise UserError(f"environment {task!r}, drawing {size} px: {error}") from error
-    if not callable(getattr(env.unwrapped, "servo", None)):
-        raise UserError(f"environment {task!r} has no `servo`; it cannot play a robot arm")
+    plant = env.unwrapped
+    if not callable(getattr(plant, "servo", None)) or not getattr(getattr(plant, "scene", None), "arms", ("any",)):
+        env.close()
+        raise UserError(f"environment {task!r} moves no arm; this node plays a CRTK arm: choose a task that has one")
     return env
 
 
