@@ -12,10 +12,12 @@ from .policy.errors import UserError
 # name -> (module, what it does). A module has add_arguments(parser) and run(args).
 COMMANDS = {
     "train": ("train", "train an agent as a YAML config says, or go on with an interrupted run"),
+    "demos": ("demos", "record episodes of a task's scripted expert as files that training reads"),
     "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video (no torch needed)"),
+    "play": ("play", "move a task's instrument by the keyboard, or record its expert where there is no window"),
     "serve": ("serve", "the simulated robot and the policy as ROS 2 nodes, from one command"),
     "list": ("listing", "tasks, agents, objectives, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),

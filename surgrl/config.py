@@ -46,6 +46,7 @@ class DemoConfig:
     episodes: int = 0           # how many; they are never forgotten
     noise: float = 0.0          # standard deviation of the disturbance of what the expert does (labels stay clean)
     updates: int = 0            # learning steps on demonstrations alone, before the agent acts
+    folder: str = ""            # where `surgrl demos` put them, disturbed as recorded; empty: the expert is asked now
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class Config:
             raise UserError(f"config: name {self.name!r} must be a folder's name, e.g. reach-1")
         if self.demos.updates and not self.demos.episodes:
             raise UserError("config: demos.updates needs demonstrations; set demos.episodes above 0")
+        if self.demos.folder and not self.demos.episodes:
+            raise UserError("config: demos.folder is given, but demos.episodes is 0; set how many are to be read")
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:

@@ -17,6 +17,7 @@ from models.make import make_agent
 from models.memory import EpisodeMemory
 
 from .config import Config, load_config
+from .demos import Demo, demo_files, disturbed, episode_seed, read_demo
 from .evaluate import AgentPolicy, Score, evaluate
 from .policy.errors import UserError
 from .policy.spec import Array
@@ -48,7 +49,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         config = load_config(args.config, args.overrides)
         folder = Path(args.runs) / config.name
-        make_parts(config)[0].close()       # a config that cannot work leaves no run behind
+        world, *_ = make_parts(config)      # a config that cannot work leaves no run behind
+        if config.demos.folder:
+            fitting_demo(demo_files(config.demos.folder, config.demos.episodes)[0], config, world)
+        world.close()
         Run(folder).begin(config)
     score = train(Run(folder))
     print(f"{folder}: success {score}")
@@ -76,6 +80,23 @@ def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
                            proprio_dim=len(world.proprio.names), stack=config.image.stack,
                            nstep=config.memory.nstep, gamma=config.memory.gamma, seed=config.seed, extras=extras)
     return world, agent, memory
+
+
+def fitting_demo(path: Path, config: Config, world: World) -> Demo:
+    """A recorded demonstration that this config's training can use; UserError for any other."""
+    demo = read_demo(path, config.env.id)
+    missing = [name for name in world.proprio.names if name not in demo.proprio_names]
+    if missing:
+        raise UserError(f"{path}: tells the proprio {', '.join(demo.proprio_names)}; the config's task has "
+                        f"{missing[0]!r} too: record the demonstrations anew")
+    if demo.actions.shape[1] != len(world.action.names):
+        raise UserError(f"{path}: actions of {demo.actions.shape[1]} entries, the config's task takes "
+                        f"{len(world.action.names)} ({', '.join(world.action.names)}): record them anew")
+    height, width = demo.frames.shape[1:3]
+    if height != width or height < config.image.size:
+        raise UserError(f"{path}: pictures of {width}x{height} px; the config needs squares of image.size "
+                        f"{config.image.size} px or more: record them with --size {config.image.render}")
+    return demo
 
 
 def train(run: Run, quiet: bool = False) -> Score:
@@ -154,21 +175,43 @@ class Trainer:
         return limit > 0 and time.monotonic() - self._started >= limit
 
     def _demonstrate(self) -> None:
-        """Gather scripted demonstrations. Disturbed on the way, they show how to recover (Laskey et al. 2017)."""
-        wanted = self.config.demos.episodes
-        for k in tqdm(range(self.progress.demos, wanted), initial=self.progress.demos, total=wanted, leave=False,
-                      desc="demonstrations", unit="episode", disable=self.bar.disable, dynamic_ncols=True):
-            noise = np.random.default_rng([self.config.seed, k])
-            moment = self.world.reset(seed=self.config.seed * 10 ** 6 + 500_000 + k)
-            self._remember(moment, demo=True)
-            while not (moment.terminated or moment.truncated):
-                disturbance = noise.normal(0, self.config.demos.noise, len(self.world.action.names))
-                action = np.clip(self.world.expert() + disturbance, -1, 1).astype(np.float32)
-                moment = self.world.step(action)
-                self._remember(moment, action)
+        """Gather scripted demonstrations, recorded or asked for now."""
+        demos = self.config.demos
+        recorded = demo_files(demos.folder, demos.episodes) if demos.folder else []
+        for k in tqdm(range(self.progress.demos, demos.episodes), initial=self.progress.demos, total=demos.episodes,
+                      leave=False, desc="demonstrations", unit="episode", disable=self.bar.disable, dynamic_ncols=True):
+            if recorded:
+                self._recall(recorded[k])
+            else:
+                self._ask_expert(k)
             self.memory.end()
             self.progress.demos += 1
             self._checkpoint_if_due()
+
+    def _ask_expert(self, k: int) -> None:
+        """The k-th demonstration, in the simulator. Disturbed, it shows how to recover (Laskey et al. 2017)."""
+        noise = np.random.default_rng([self.config.seed, k])
+        moment = self.world.reset(seed=episode_seed(self.config.seed, k))
+        self._remember(moment, demo=True)
+        while not (moment.terminated or moment.truncated):
+            action = disturbed(self.world.expert(), self.config.demos.noise, noise)
+            moment = self.world.step(action)
+            self._remember(moment, action)
+
+    def _recall(self, path: Path) -> None:
+        """A recorded demonstration."""
+        demo = fitting_demo(path, self.config, self.world)
+        own = [demo.proprio_names.index(name) for name in self.world.proprio.names]
+        for t, frame in enumerate(demo.frames):
+            signals = {"mask": self.world.prepare_mask(demo.masks[t])} if "mask" in self._extras else {}
+            if "expert" in self._extras:
+                signals["expert"] = demo.expert[t]
+            image, proprio = self.world.prepare_recorded(frame), demo.proprio[t, own]
+            if t == 0:
+                self.memory.begin(image, proprio, demo=True, **signals)
+            else:
+                ended = demo.terminated and t == len(demo.actions)
+                self.memory.add(demo.actions[t - 1], float(demo.rewards[t - 1]), ended, image, proprio, **signals)
 
     def _episode(self) -> None:
         """Act with exploration for one episode, learning on the way."""

@@ -70,8 +70,15 @@ class World:
         """(h, w) uint8 in {0, 1}: where the instrument is in the moment's frame."""
         if "mask" not in moment.info:
             raise UserError(f"task {self.env.spec.id} gives no instrument mask; leave out the objectives that need one")
-        mask = moment.info["mask"] * np.uint8(255)
-        return ((mask if self._drawn is None else prepare(mask, self._drawn)) > 127).astype(np.uint8)
+        return self.prepare_mask(moment.info["mask"])
+
+    def prepare_recorded(self, picture: Array) -> Array:
+        """A recorded picture of what the simulator draws, (H, W, 3) or (H, W) uint8, prepared as its own are."""
+        return picture if self._drawn is None else prepare(picture, self._drawn)
+
+    def prepare_mask(self, mask: Array) -> Array:
+        """(H, W) uint8 in {0, 1} as drawn or recorded -> (h, w) uint8 in {0, 1} of the prepared frame."""
+        return (self.prepare_recorded(mask * np.uint8(255)) > 127).astype(np.uint8)
 
     def close(self) -> None:
         """Free the environment."""
@@ -79,7 +86,7 @@ class World:
 
     def _moment(self, obs: dict[str, Array], reward: float, terminated: bool, truncated: bool,
                 info: dict[str, Any]) -> Moment:
-        frame = obs["image"] if self._drawn is None else prepare(obs["image"], self._drawn)
+        frame = self.prepare_recorded(obs["image"])
         return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info)
 
 

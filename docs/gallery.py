@@ -1,0 +1,271 @@
+"""Draws every registered task and writes docs/tasks.md, all of it from the code: one command, no arguments.
+
+    python docs/gallery.py
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import gymnasium
+import numpy as np
+import yaml
+
+import envs  # noqa: F401  registers the ids
+from envs import make
+from envs.effects import EffectChain, Effects
+from envs.geometry import Array
+from envs.randomise import LEVELS
+
+DOCS = Path(__file__).parent
+IMAGES = DOCS / "images" / "tasks"
+SEED = 5                        # of the episode that is shown
+STYLED_SEEDS = (11, 12)         # of the rows of the pictures of levels
+VIEW, TILE, CLIP = (640, 480), (280, 210), (320, 240)       # px, width and height
+FINER = 2                       # drawn so many times larger, then shrunk, for smooth edges
+MOMENTS = 5                     # of the film strip
+HERO = 0.55                     # of the episode, at which the large picture is taken
+STRENGTHS = (0.3, 0.8)          # of each effect
+CLIP_FRAMES = 80                # at most; a longer episode is shown in larger steps
+CLIP_QUALITY, HOLD_MS = 55, 1200
+GAP, BAR = 6, 24                # px, between tiles, and of a caption
+
+
+class Episode(NamedTuple):
+    """The expert's episode that is shown."""
+
+    clip: list[Array]           # (240, 320, 3) uint8 RGB, of each moment
+    views: dict[int, Array]     # (480, 640, 3) uint8 RGB, of some steps
+    steps: int
+    success: bool
+    terms: tuple[str, ...]      # names of the reward's terms
+
+
+def main() -> None:
+    """Pictures and page."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for old in IMAGES.iterdir():
+        old.unlink()
+    ids, parts = sorted(name for name in gymnasium.registry if name.startswith("surgrl/")), []
+    for name in ids:
+        parts.append(_task(name))
+        print(name, flush=True)
+    _effects()
+    page = "\n\n".join([_head(ids), *parts, _levels_text(), _effects_text()]) + "\n"
+    (DOCS / "tasks.md").write_text(page, encoding="utf-8")
+    total = sum(path.stat().st_size for path in IMAGES.iterdir())
+    print(f"{DOCS / 'tasks.md'}: {len(list(IMAGES.iterdir()))} pictures and clips, {total / 1e6:.1f} MB")
+
+
+def played(name: str) -> Episode:
+    """The expert's episode of SEED: lived once to know its length, once more to be drawn."""
+    env = gymnasium.make(name, observation="state", render_mode="rgb_array")
+    env.reset(seed=SEED)
+    steps, over = 0, False
+    while not over:
+        *_, terminated, truncated, info = env.step(env.unwrapped.expert())
+        steps, over = steps + 1, terminated or truncated
+    chosen = {*moments(steps), round(HERO * steps)}
+    clip, views = [], {}
+    env.reset(seed=SEED)
+    for k in range(steps + 1):
+        clip.append(_drawn(env, CLIP))
+        if k in chosen:
+            views[k] = _drawn(env, VIEW)
+        if k < steps:
+            env.step(env.unwrapped.expert())
+    env.close()
+    return Episode(clip, views, steps, info["success"], tuple(info["reward_terms"]))
+
+
+def moments(steps: int) -> list[int]:
+    """The steps of the film strip, first and last among them."""
+    return [round(k * steps / (MOMENTS - 1)) for k in range(MOMENTS)]
+
+
+def _drawn(env: gymnasium.Env, size: tuple[int, int]) -> Array:
+    """The endoscope's picture, smooth: (h, w, 3) uint8 RGB."""
+    env.unwrapped.render_size = (size[1] * FINER, size[0] * FINER)
+    return _shrunk(env.render(), size)
+
+
+def _task(name: str) -> str:
+    """Draw a task; its section."""
+    short, episode, spec = _short(name), played(name), gymnasium.registry[name]
+    env = gymnasium.make(name)
+    inner = env.unwrapped
+    _write(short, episode.views[round(HERO * episode.steps)])
+    _write(f"{short}-episode", _grid([[_tile(episode.views[k], f"{k * inner.dt:.1f} s")
+                                       for k in moments(episode.steps)]]))
+    _clip(short, episode.clip, inner.dt)
+    levels = yaml.safe_load(LEVELS.read_text())
+    _write(f"{short}-levels", _grid([[_tile(_styled(name, level, seed), level) for level in levels]
+                                     for seed in STYLED_SEEDS]))
+    state = gymnasium.make(name, observation="state")
+    entry, task = getattr(make, spec.entry_point.split(":")[1]), inner.task
+    limit = spec.max_episode_steps
+    text = [f"## {name}", _doc(inspect.getmodule(type(task))),
+            f"![{short}: what the endoscope sees](images/tasks/{short}.png)",
+            f"The scripted expert's episode of seed {SEED}, {episode.steps} steps of {inner.dt:.3f} s, "
+            + ("a success:" if episode.success else "no success:"),
+            f"![{short}: an episode as a strip](images/tasks/{short}-episode.png)",
+            f"![{short}: an episode as a clip](images/tasks/{short}.webp)",
+            f"**Action** {env.action_space.shape} float32 in [-1, 1], which stands for:",
+            _table(["name", "unit", "low (-1)", "high (+1)"], _channel_rows(task.channels)), _doc(type(task).act),
+            f"**Observation** `image` (default): `image` {env.observation_space['image'].shape} uint8 RGB (another "
+            f"with `image_size`), and `proprio` {env.observation_space['proprio'].shape} float32:",
+            _table(["name", "unit", "low", "high"], _channel_rows(inner.scene.proprio)),
+            "**Observation** `state`: `proprio`, and `state` float32, "
+            + _doc(type(task).state),
+            f"**Reward**, the sum of {', '.join(f'`{term}`' for term in episode.terms)}. {_doc(type(task).reward)}",
+            f"**Start.** {_doc(type(inner.scene).reset)} {_doc(type(task).reset)}",
+            f"**End.** {_doc(type(task))} {_doc(type(task).outcome)} Time runs out after {limit} steps, "
+            f"{limit * inner.dt:.0f} s.",
+            f"**info.** {_doc(type(task).measures)}",
+            f"**Expert.** {_doc(type(task).expert)}", f"**Scene.** {_doc(type(inner.scene))}",
+            f"**Options.** `{_signature(entry)}` {_doc(entry)}",
+            f"Randomisation, a level in each column, an episode in each row (`randomise=\"{list(levels)[1]}\"`):",
+            f"![{short} at every level of randomisation](images/tasks/{short}-levels.png)"]
+    env.close()
+    state.close()
+    return "\n\n".join(part for part in text if part)
+
+
+def _head(ids: Sequence[str]) -> str:
+    rows = [[f"[{name}](#{re.sub(r'[^a-z0-9-]', '', name.lower())})", _doc(_task_module(name)).split("\n")[0]]
+            for name in ids]
+    return "\n\n".join(["# Tasks", "This page and its pictures are written by `python docs/gallery.py`, from the code. "
+                        "Lengths are in metres, angles in radians, forces in newtons unless a unit is named.",
+                        _table(["Gymnasium id", "what is to be done"], rows), "## What all tasks share",
+                        "```text\n" + inspect.getdoc(make.SurgicalEnv) + "\n```"])
+
+
+def _task_module(name: str) -> Any:
+    env = gymnasium.make(name, observation="state")
+    module = inspect.getmodule(type(env.unwrapped.task))
+    env.close()
+    return module
+
+
+def _levels_text() -> str:
+    levels = yaml.safe_load(LEVELS.read_text())
+    ranges = list(dict.fromkeys(key for level in levels.values() for key in level))
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        numbers = all(isinstance(entry, (int, float)) for entry in value) and len(value) == 2
+        return f"{value[0]:g} to {value[1]:g}" if numbers else ", ".join(map(str, value))
+
+    comments = [line.lstrip("#") for line in LEVELS.read_text().splitlines() if line.startswith("#")]
+    return "\n\n".join(["## Levels of randomisation", "`gymnasium.make(id, randomise=LEVEL)`; what an episode "
+                        "drew is in `info[\"factors\"]`. A YAML file of such ranges, or a dict, makes one's own level.",
+                        _table(["range", *levels], [[f"`{key}`", *(cell(level.get(key)) for level in levels.values())]
+                                                    for key in ranges]),
+                        "```text\n" + textwrap.dedent("\n".join(comments)).strip() + "\n```"])
+
+
+def _effects_text() -> str:
+    told = dict(re.findall(r"^    (\w+): float = .*?# (.*)$", inspect.getsource(Effects), re.MULTILINE))
+    weak, strong = STRENGTHS
+    return "\n\n".join(["## Effects on the image", f"Each effect at strength {weak:g} and {strong:g}, on the same "
+                        "picture.",
+                        "![every effect at two strengths](images/tasks/effects.png)",
+                        _table(["effect", "strength, in [0, 1]"],
+                               [[f"`{entry.name}`", told[entry.name]] for entry in fields(Effects)])])
+
+
+def _effects() -> None:
+    """Draw every effect at two strengths."""
+    name = next(name for name in gymnasium.registry if name.startswith("surgrl/Reach"))
+    env = gymnasium.make(name, observation="state", render_mode="rgb_array")
+    env.reset(seed=SEED)
+    picture = _drawn(env, TILE)
+    env.close()
+    rows = []
+    for strength in STRENGTHS:
+        shown = [(entry.name, EffectChain(replace(Effects(), **{entry.name: strength}), seed=7)(picture, 0))
+                 for entry in fields(Effects)]
+        rows.append([_tile(image, f"{name} {strength:g}") for name, image in shown])
+    pairs = [[rows[0][k], rows[1][k]] for k in range(len(rows[0]))]
+    _write("effects", _grid([sum(pairs[k:k + 2], []) for k in range(0, len(pairs), 2)]))
+
+
+def _styled(name: str, level: str, seed: int) -> Array:
+    """The first moment of an episode at a level: drawn at the tile's own size, so that noise is not shrunk away."""
+    env = gymnasium.make(name, observation="state", render_mode="rgb_array", render_size=TILE[::-1], randomise=level)
+    env.reset(seed=seed)
+    frame = env.render()
+    env.close()
+    return frame
+
+
+def _clip(short: str, frames: Sequence[Array], dt: float) -> None:
+    """An animated WebP of the episode, at its own pace, that rests on its last frame."""
+    every = -(-len(frames) // CLIP_FRAMES)
+    chosen = [*frames[:-1:every], frames[-1]]
+    animation = cv2.Animation()
+    animation.frames = [np.ascontiguousarray(frame[:, :, ::-1]) for frame in chosen]
+    animation.durations = np.array([*[round(every * dt * 1e3)] * (len(chosen) - 1), HOLD_MS], np.int32)
+    path = IMAGES / f"{short}.webp"
+    if not cv2.imwriteanimation(str(path), animation, [cv2.IMWRITE_WEBP_QUALITY, CLIP_QUALITY]):
+        raise RuntimeError(f"{path}: this OpenCV writes no animated WebP; 4.11 or newer does")
+
+
+def _tile(image: Array, text: str) -> Array:
+    """The picture at tile size over a bar with its caption."""
+    bar = np.full((BAR, TILE[0], 3), 255, np.uint8)
+    cv2.putText(bar, text, (2, BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+    return np.vstack([_shrunk(image, TILE), bar])
+
+
+def _grid(rows: Sequence[Sequence[Array]]) -> Array:
+    """Tiles with gaps between them, none around."""
+    lines = []
+    for row in rows:
+        gap = np.full((row[0].shape[0], GAP, 3), 255, np.uint8)
+        lines.append(np.hstack([part for tile in row for part in (tile, gap)][:-1]))
+    return np.vstack(lines)
+
+
+def _shrunk(image: Array, size: tuple[int, int]) -> Array:
+    return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _write(stem: str, image: Array) -> None:
+    cv2.imwrite(str(IMAGES / f"{stem}.png"), image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def _short(name: str) -> str:
+    return name.split("/")[1].rsplit("-v", 1)[0].lower()
+
+
+def _doc(what: Any) -> str:
+    """A docstring as running text, its paragraphs kept, the numbers told that it names as constants of its module."""
+    known = vars(inspect.getmodule(what))
+    paragraphs = (inspect.getdoc(what) or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return re.sub(r"\b[A-Z][A-Z_]+\b", lambda found: f"{found[0]} ({known[found[0]]:g})"
+                  if isinstance(known.get(found[0]), (int, float)) else found[0], text)
+
+
+def _signature(function: Any) -> str:
+    return f"{function.__name__}({', '.join(str(p) for p in inspect.signature(function).parameters.values())})"
+
+
+def _channel_rows(channels: Iterable[Any]) -> list[list[str]]:
+    return [[f"`{c.name}`", c.unit or "1", f"{c.low:.3g}", f"{c.high:.3g}"] for c in channels]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
