@@ -110,10 +110,10 @@ def _task(name: str) -> str:
     entry, task = getattr(make, spec.entry_point.split(":")[1]), inner.task
     limit = spec.max_episode_steps
     text = [f"## {name}", _doc(inspect.getmodule(type(task))),
-            f"![{short}: what the endoscope sees](images/tasks/{short}.png)",
+            f"![{short}: what the endoscope sees](images/tasks/{short}.jpg)",
             f"The scripted expert's episode of seed {SEED}, {episode.steps} steps of {inner.dt:.3f} s, "
             + ("a success:" if episode.success else "no success:"),
-            f"![{short}: an episode as a strip](images/tasks/{short}-episode.png)",
+            f"![{short}: an episode as a strip](images/tasks/{short}-episode.jpg)",
             f"![{short}: an episode as a clip](images/tasks/{short}.webp)",
             f"**Action** {env.action_space.shape} float32 in [-1, 1], which stands for:",
             _table(["name", "unit", "low (-1)", "high (+1)"], _channel_rows(task.channels)), _doc(type(task).act),
@@ -130,7 +130,7 @@ def _task(name: str) -> str:
             f"**Expert.** {_doc(type(task).expert)}", f"**Scene.** {_doc(type(inner.scene))}",
             f"**Options.** `{_signature(entry)}` {_doc(entry)}",
             f"Randomisation, a level in each column, an episode in each row (`randomise=\"{list(levels)[1]}\"`):",
-            f"![{short} at every level of randomisation](images/tasks/{short}-levels.png)"]
+            f"![{short} at every level of randomisation](images/tasks/{short}-levels.jpg)"]
     env.close()
     state.close()
     return "\n\n".join(part for part in text if part)
@@ -175,7 +175,7 @@ def _effects_text() -> str:
     weak, strong = STRENGTHS
     return "\n\n".join(["## Effects on the image", f"Each effect at strength {weak:g} and {strong:g}, on the same "
                         "picture.",
-                        "![every effect at two strengths](images/tasks/effects.png)",
+                        "![every effect at two strengths](images/tasks/effects.jpg)",
                         _table(["effect", "strength, in [0, 1]"],
                                [[f"`{entry.name}`", told[entry.name]] for entry in fields(Effects)])])
 
@@ -238,7 +238,7 @@ def _shrunk(image: Array, size: tuple[int, int]) -> Array:
 
 
 def _write(stem: str, image: Array) -> None:
-    cv2.imwrite(str(IMAGES / f"{stem}.png"), image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(str(IMAGES / f"{stem}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def _short(name: str) -> str:
