@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
 def _section(title: str, rows: list[tuple[str, str]]) -> None:
     print(f"{title}:")
     for name, text in rows:
-        print(f"  {name:20s} {text}")
+        print(f"  {name:24s} {text}")
 
 
 def _tasks() -> list[tuple[str, str]]:
