@@ -4,11 +4,13 @@
 
 `sync` steps them in turns in this process, `async` in a process each. Every row is a ratio to one sync environment of
 the same task and observation, the best of the rounds of both, measured in turns: other load slows both. Steps are
-wall time, resets of ended episodes included, as a learner meets them.
+wall time, resets of ended episodes included, as a learner meets them. `free` is how many cores busy processes get
+at that moment: no ratio can exceed it, and the load average does not tell it in a virtual machine.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 
@@ -20,6 +22,15 @@ import envs  # noqa: F401  registers the ids
 
 COUNTS, MODES, ROUNDS = (1, 2, 4), ("sync", "async"), 3
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")       # workers inherit them: each has one core
+
+SPIN = "import time\nend = time.perf_counter() + 1\nwhile time.perf_counter() < end: pass\nprint(time.process_time())"
+
+
+def free_cores() -> float:
+    """Cores' worth of time that as many busy processes as there are cores get in a second."""
+    spinning = [subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True)
+                for _ in range(os.cpu_count() or 1)]
+    return sum(float(process.communicate()[0]) for process in spinning)
 
 
 def rate(vector: gymnasium.vector.VectorEnv, actions: np.ndarray, seconds: float) -> float:
@@ -39,6 +50,7 @@ def measure(name: str, observation: str, size: int, seconds: float) -> None:
             vectors[mode, count] = gymnasium.make_vec(f"envs:{name}", num_envs=count, vectorization_mode=mode,
                                                       observation=observation, image_size=(size, size))
             vectors[mode, count].reset(seed=0)
+    free = free_cores()
     rng, best = np.random.default_rng(0), dict.fromkeys(vectors, 0.0)
     for _ in range(ROUNDS):
         for key, vector in vectors.items():
@@ -47,7 +59,8 @@ def measure(name: str, observation: str, size: int, seconds: float) -> None:
     for vector in vectors.values():
         vector.close()
     for (mode, count), found in best.items():
-        print(f"{name:26s}{observation:8s}{mode:7s}{count:8d}{found:10.0f}{found / best['sync', 1]:8.2f}", flush=True)
+        print(f"{name:26s}{observation:8s}{mode:7s}{count:8d}{found:10.0f}{found / best['sync', 1]:8.2f}{free:7.1f}",
+              flush=True)
 
 
 def main() -> None:
@@ -62,7 +75,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | dict.fromkeys(THREADS, "1"))
     cv2.setNumThreads(1)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; image {args.size}x{args.size}")
-    print(f"{'task':26s}{'seen':8s}{'mode':7s}{'workers':>8s}{'steps/s':>10s}{'ratio':>8s}")
+    print(f"{'task':26s}{'seen':8s}{'mode':7s}{'workers':>8s}{'steps/s':>10s}{'ratio':>8s}{'free':>7s}")
     for name in [args.task] if args.task else tasks:
         for observation in ("image", "state"):
             measure(name, observation, args.size, args.seconds)
