@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
+from .policy.image import stacked
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
 from .pretrained import find_bundle
@@ -65,8 +66,7 @@ class AgentPolicy:
     def act(self, moment: Moment, world: World) -> Array:
         """(A,) in [-1, 1]."""
         self._frames = [*(self._frames or [moment.frame] * self.stack), moment.frame][-self.stack:]
-        planes = np.ascontiguousarray(np.concatenate(self._frames, axis=2).transpose(2, 0, 1))
-        return self.agent.act(planes, False, moment.proprio)
+        return self.agent.act(stacked(self._frames), False, moment.proprio)
 
 
 class BundlePolicy:

@@ -20,6 +20,7 @@ from .config import Config, load_config
 from .demos import Demo, demo_files, disturbed, episode_seed, read_demo
 from .evaluate import AgentPolicy, Score, evaluate
 from .policy.errors import UserError
+from .policy.image import stacked
 from .policy.spec import Array
 from .run import Run, Table, free_space
 from .world import FIRST_UNSEEN_SEED, Moment, World, training_world
@@ -134,7 +135,7 @@ class Trainer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.board = SummaryWriter(run.folder / "tensorboard", purge_step=self.progress.updates)
-        self._extras, self._noise = memory.extras, np.random.default_rng(config.seed)
+        self._extras = memory.extras
         self._started = time.monotonic() - self.progress.seconds
         self._saved = time.monotonic()
         self._sum: dict[str, float] = {}
@@ -217,21 +218,23 @@ class Trainer:
         """Act with exploration for one episode, learning on the way."""
         moment = self.world.reset(seed=self.config.seed * 10 ** 6 + self.progress.episodes)
         self.progress.episodes += 1
+        begun = self.progress.steps
         self.agent.reset()
         self._remember(moment)
         frames = [moment.frame] * self.config.image.stack
         while not (moment.terminated or moment.truncated) and self.progress.steps < self.config.steps:
-            planes = np.ascontiguousarray(np.concatenate(frames, axis=2).transpose(2, 0, 1))
-            action = self.agent.act(planes, True, moment.proprio)
+            action = self.agent.act(stacked(frames), True, moment.proprio)
             moment = self.world.step(action)
             self._remember(moment, action)
             frames = [*frames[1:], moment.frame]
             self.progress.steps += 1
             if self.progress.steps % self.config.update_every == 0:
                 self._update()
-            if self.progress.steps % self.config.eval.every == 0 and self.progress.steps < self.config.steps:
-                self._evaluate()
         self.memory.end()
+        # Not before the episode is over: evaluation plays in the same world.
+        due = self.progress.steps // self.config.eval.every > begun // self.config.eval.every
+        if due and self.progress.steps < self.config.steps:
+            self._evaluate()
         self._checkpoint_if_due()
 
     def _remember(self, moment: Moment, action: Array | None = None, demo: bool = False) -> None:

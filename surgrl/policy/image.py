@@ -1,5 +1,7 @@
 """The only place where a camera frame is cropped and resized: training, replay and robot all call it."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -22,3 +24,8 @@ def prepare(frame: Array, spec: ImageSpec) -> Array:
     if spec.colour == "bgr" and view.ndim == 3:
         view = view[:, :, ::-1]
     return np.array(view, order="C")    # a copy: cameras reuse buffers, the runtime keeps frames
+
+
+def stacked(frames: Iterable[Array]) -> Array:
+    """Prepared frames (h, w, 3), newest last -> the network's input (3 * stack, h, w), contiguous."""
+    return np.ascontiguousarray(np.concatenate(list(frames), axis=2).transpose(2, 0, 1))

@@ -8,7 +8,7 @@ import onnxruntime  # type: ignore[import-untyped]
 
 from .bundle import PolicyBundle
 from .errors import UserError
-from .image import prepare
+from .image import prepare, stacked
 from .spec import Array
 
 GOLDEN_TOLERANCE = 1e-4     # of the action's [-1, 1]; float32 on two CPUs differs by about 1e-6
@@ -46,8 +46,7 @@ class PolicyRuntime:
         self._frames.append(prepare(frame, self.bundle.image))
         while len(self._frames) < self.bundle.image.stack:      # an episode's first frame repeats
             self._frames.append(self._frames[-1])
-        planes = np.concatenate(self._frames, axis=2).transpose(2, 0, 1)        # (3*stack, h, w)
-        inputs: dict[str, Array] = {"images": np.ascontiguousarray(planes)[None]}
+        inputs: dict[str, Array] = {"images": stacked(self._frames)[None]}
         wanted = len(self.bundle.proprio.names)
         if wanted:
             if proprio is None or np.shape(proprio) != (wanted,):
