@@ -92,8 +92,8 @@ class Floor:
             if isinstance(scene, Flap):
                 scene._step_sheet(arm)
             scene._show()
-        _, _, rgba, buffer, bodies = scene.bullet.raster(scene.camera, self._height, self._width)
-        self._shader.shade(np.ascontiguousarray(rgba[:, :, :3]), self._shader.depth_in_metres(buffer), bodies < 0)
+        rgb, buffer, bodies = scene.bullet.raster(scene.camera, self._height, self._width)
+        self._shader.shade(rgb, self._shader.depth_in_metres(buffer), bodies < 0)
 
 
 def measure(task: str, size: int, seconds: float) -> None:

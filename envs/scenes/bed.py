@@ -24,7 +24,7 @@ def tissue_height(x: Array, y: Array) -> Array:
 def draw(bullet: Bullet) -> int:
     """Put the bed there; its body."""
     return bullet.body(shapes.relief(tissue_height, HALF_WIDTH, 38), (1, 1, 1, 1),
-                       texture=textures.tissue(np.random.default_rng(SEED), size=1024))
+                       texture=textures.tissue(np.random.default_rng(SEED), size=1024), backdrop=True)
 
 
 def dress(bullet: Bullet, bed: int, style: Style) -> None:

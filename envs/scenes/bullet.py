@@ -15,6 +15,7 @@ from ..scene import FLAP, NOTHING, TISSUE, Picture
 from .shapes import Mesh
 
 SCALE = 10.0            # Bullet units in a metre: its margins suit bodies of about one unit
+KEPT_BACKDROPS = 8      # pictures: two lenses in a few sizes
 Colour = tuple[float, float, float, float]      # RGBA in [0, 1]
 
 
@@ -44,13 +45,18 @@ class Bullet:
         self._rows: dict[tuple[str, int], list] = {}            # see _kept
         self._textures: dict[str, int] = {}                     # see paint
         self._colours: dict[int, Colour] = {}
+        self._hidden: set[int] = set()
+        self._backdrop: list[int] = []                          # bodies that never move
+        self._backdrops: dict[tuple, tuple[Array, Array, Array]] = {}   # their pictures, see _behind
         self._labels = np.zeros(1, np.uint8)            # by body id; background is -1: the last entry
         self._is_sheet = np.zeros(1, bool)              # likewise
 
-    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | int | None = None, label: int = TISSUE) -> int:
+    def body(self, mesh: Mesh, colour: Colour, *, texture: Array | int | None = None, label: int = TISSUE,
+             backdrop: bool = False) -> int:
         """A body of its own at the origin; its id. mesh in m.
 
-        texture, times colour: (H, W, 3) uint8 RGB, or its id. label: one of scene.LABELS.
+        texture, times colour: (H, W, 3) uint8 RGB, or its id. label: one of scene.LABELS. backdrop: whether it never
+        moves, so that it needs to be drawn once only for each camera.
         """
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH, vertices=self._kept("vertices", mesh.vertices * SCALE),
@@ -60,9 +66,9 @@ class Bullet:
         if texture is not None:
             loaded = texture if isinstance(texture, int) else self.texture(texture)
             pybullet.changeVisualShape(body, -1, textureUniqueId=loaded, physicsClientId=self._client)
-        self._colours[body] = colour
-        self._labels = np.append(self._labels[:-1], np.uint8([label, NOTHING]))
-        self._is_sheet = np.append(self._is_sheet[:-1], [False, False])
+        if backdrop:
+            self._backdrop.append(body)
+        self._register(body, colour, label)
         return body
 
     def relight(self, light: EndoscopeLight) -> None:
@@ -79,11 +85,13 @@ class Bullet:
         if name not in self._textures:
             self._textures[name] = self.texture(make())
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._textures[name], physicsClientId=self._client)
+        self._backdrops.clear()
 
     def tint(self, body: int, colour: Colour) -> None:
         """Give a body another colour."""
         self._colours[body] = colour
         pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
+        self._backdrops.clear()
 
     def clear(self) -> None:
         """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
@@ -91,6 +99,9 @@ class Bullet:
         self._textures.clear()
         self._labels, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
         self._colours.clear()
+        self._hidden.clear()
+        self._backdrop.clear()
+        self._backdrops.clear()
 
     def move(self, body: int, pose: Array) -> None:
         """Put a body at pose (4, 4) in the world."""
@@ -98,9 +109,9 @@ class Bullet:
                                                  physicsClientId=self._client)
 
     def show(self, body: int, visible: bool) -> None:
-        """Draw a body or leave it out; what is left out costs next to nothing."""
-        colour = (*self._colours[body][:3], self._colours[body][3] if visible else 0.0)
-        pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
+        """Draw a body or leave it out; what is left out costs next to nothing. Not for a backdrop."""
+        (self._hidden.discard if visible else self._hidden.add)(body)
+        self._blend(body, visible)
 
     def sheet(self, mesh: Mesh, *, texture: Array) -> int:
         """A body whose vertices move, for `deform`; its id. mesh in m, lying flat, facing up.
@@ -116,8 +127,7 @@ class Bullet:
                 springBendingStiffness=0, collisionMargin=1e-4, physicsClientId=self._client)
         pybullet.changeVisualShape(body, -1, textureUniqueId=self.texture(texture), rgbaColor=(1, 1, 1, 1),
                                    physicsClientId=self._client)
-        self._labels = np.append(self._labels[:-1], np.uint8([FLAP, NOTHING]))
-        self._is_sheet = np.append(self._is_sheet[:-1], [True, False])
+        self._register(body, (1.0, 1.0, 1.0, 1.0), FLAP, sheet=True)
         self._sheets[body] = (mesh.vertices * SCALE).tolist()
         return body
 
@@ -132,20 +142,55 @@ class Bullet:
 
     def picture(self, camera: Camera, height: int, width: int) -> Picture:
         """Rasterise once; shade; tell what is what."""
-        _, _, rgba, buffer, bodies = self.raster(camera, height, width)
+        rgb, buffer, bodies = self.raster(camera, height, width)
         shader = self.shader(camera, height, width)
         depth = shader.depth_in_metres(buffer)
         evenly = self._is_sheet[bodies] if self._sheets else None
-        image = shader.shade(np.ascontiguousarray(rgba[:, :, :3]), depth, bodies < 0, evenly)
+        image = shader.shade(rgb, depth, bodies < 0, evenly)
         return Picture(image, self._labels[bodies], depth)
 
-    def raster(self, camera: Camera, height: int, width: int) -> tuple:
-        """TinyRenderer's own picture, unshaded: (width, height, RGBA, depth buffer, body ids)."""
+    def raster(self, camera: Camera, height: int, width: int) -> tuple[Array, Array, Array]:
+        """The unshaded picture: (H, W, 3) uint8 RGB, depth buffer (H, W) float32 and body ids (H, W) int32."""
+        if not self._backdrop:
+            rgba, buffer, bodies = self._draw(camera, height, width)
+        else:
+            behind = self._behind(camera, height, width)
+            rgba, buffer, bodies = self._draw(camera, height, width)
+            far = buffer > behind[1]        # as the depth test of one drawing of everything would tell
+            for picture, kept in zip((rgba.view(np.int32)[..., 0], buffer, bodies), behind, strict=True):
+                np.copyto(picture, kept, where=far)
+        return np.ascontiguousarray(rgba[:, :, :3]), buffer, bodies
+
+    def _behind(self, camera: Camera, height: int, width: int) -> tuple[Array, Array, Array]:
+        """The backdrop alone, drawn once: RGBA as (H, W) int32, depth buffer, body ids. It is hidden from then on."""
+        key = (*camera.view_matrix(SCALE), camera.fov, camera.near, camera.far, height, width)
+        if key not in self._backdrops:
+            if len(self._backdrops) >= KEPT_BACKDROPS:
+                self._backdrops.clear()
+            for body in self._colours:
+                self._blend(body, body in self._backdrop)
+            rgba, *rest = self._draw(camera, height, width)
+            self._backdrops[key] = rgba.view(np.int32)[..., 0], *rest
+            for body in self._colours:
+                self._blend(body, body not in self._backdrop and body not in self._hidden)
+        return self._backdrops[key]
+
+    def _register(self, body: int, colour: Colour, label: int, sheet: bool = False) -> None:
+        self._colours[body] = colour
+        self._labels = np.append(self._labels[:-1], np.uint8([label, NOTHING]))
+        self._is_sheet = np.append(self._is_sheet[:-1], [sheet, False])
+
+    def _blend(self, body: int, visible: bool) -> None:
+        *rgb, alpha = self._colours[body]
+        pybullet.changeVisualShape(body, -1, rgbaColor=(*rgb, alpha if visible else 0.0), physicsClientId=self._client)
+
+    def _draw(self, camera: Camera, height: int, width: int) -> tuple[Array, Array, Array]:
+        """TinyRenderer's picture of what is not hidden: (H, W, 4) uint8 RGBA, depth buffer, body ids."""
         return pybullet.getCameraImage(
             width, height, camera.view_matrix(SCALE), camera.projection_matrix(height, width, SCALE),
             renderer=pybullet.ER_TINY_RENDERER, shadow=0, lightDirection=list(-camera.rotation[:, 2]),
             lightAmbientCoeff=self._ambient, lightDiffuseCoeff=1 - self._ambient, lightSpecularCoeff=0.0,
-            physicsClientId=self._client)
+            physicsClientId=self._client)[2:]
 
     def shader(self, camera: Camera, height: int, width: int) -> EndoscopeShader:
         """What shades pictures of this size; made once, wherever the camera goes."""

@@ -45,20 +45,22 @@ class Flap:
         self._arms = Arms({"PSM1": ports.psm1()}, camera.rotation, self.workspace)
         self._sheet = Sheet(ROWS, COLUMNS, dt=dt)
         self._heights = bed.HeightTable(bed.tissue_height, 0.06, 0.00025)
-        self._onlooker, self._samples = Onlooker(camera), lesion.samples()
+        slab, self._slab_vertices = shapes.slab(ROWS, COLUMNS)
+        self._faces = slab.indices.reshape(-1, 3)
+        self._onlooker, self._samples = Onlooker(camera, self._faces), lesion.samples()
         self.bullet = Bullet(deformable=True)
         self._bed = bed.draw(self.bullet)
         self._lesion_body = lesion.draw(self.bullet)
         self._drawn = DrawnPSM(self.bullet)
         fat = textures.fat(np.random.default_rng(FAT))
-        self._sheet_body = self.bullet.sheet(shapes.slab(ROWS, COLUMNS), texture=fat)
+        self._sheet_body = self.bullet.sheet(slab, texture=fat)
         self.reset(np.random.default_rng(0))
 
     def restyle(self, style: Style) -> None:
         """Look and yield like this from now on; `reset` must follow."""
         self.camera = styled_camera(ports.CAMERA, style)
         self._arms.face(self.camera.rotation)
-        self._onlooker = Onlooker(self.camera)
+        self._onlooker = Onlooker(self.camera, self._faces)
         self.bullet.relight(styled_light(EndoscopeLight(), style))
         bed.dress(self.bullet, self._bed, style)
         seed = style.texture if style.texture >= 0 else FAT
@@ -154,8 +156,7 @@ class Flap:
     def visible(self, body: str) -> float:
         """Share of the lesion that the endoscope sees past flap and arm, in [0, 1]; by rays, see `Onlooker`."""
         if self._visible is None:
-            sides = shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS).reshape(2, ROWS, COLUMNS, 3)
-            self._visible = self._onlooker.visible(sides, self._arm_rods())
+            self._visible = self._onlooker.visible(self._drawn_sheet(), self._arm_rods())
         return self._visible
 
     def get_state(self) -> State:
@@ -186,6 +187,13 @@ class Flap:
         """What was derived from a state that is no more."""
         self._visible: float | None = None
         self._rods: list[Rod] | None = None
+        self._slab: Array | None = None
+
+    def _drawn_sheet(self) -> Array:
+        """The flap as a body with two sides, (V, 3) m."""
+        if self._slab is None:
+            self._slab = shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS)[self._slab_vertices]
+        return self._slab
 
     def _arm_rods(self) -> list[Rod]:
         if self._rods is None:
@@ -196,7 +204,7 @@ class Flap:
         """Bring the bodies to where the state has them."""
         self._drawn.draw(self._arms["PSM1"])
         self.bullet.move(self._lesion_body, self._lesion)
-        self.bullet.deform(self._sheet_body, shapes.thicken(self._sheet.vertices, ROWS, COLUMNS, THICKNESS))
+        self.bullet.deform(self._sheet_body, self._drawn_sheet())
 
     def _step_sheet(self, arm: PSM) -> None:
         held = self._sheet.held.size > 0

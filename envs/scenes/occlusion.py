@@ -25,8 +25,9 @@ class Rod(NamedTuple):
 class Onlooker:
     """An endoscope's eye on one surface."""
 
-    def __init__(self, camera: Camera):
-        """camera: its pose; size and intrinsics of the image do not matter."""
+    def __init__(self, camera: Camera, faces: Array):
+        """camera: its pose; size and intrinsics of the image do not matter. faces: (T, 3) of the sheet's vertices."""
+        self._faces = faces
         self._to_camera, self._eye, self._near = camera.rotation.T.copy(), np.array(camera.eye), camera.near
 
     def look_at(self, points: Array, normals: Array, areas: Array) -> None:
@@ -42,9 +43,9 @@ class Onlooker:
         self._points = np.concatenate([uv, np.ones((1, uv.shape[1]))])              # (3, P), homogeneous
         self._low, self._high = uv.min(axis=1), uv.max(axis=1)
 
-    def visible(self, sides: Array, rods: list[Rod]) -> float:
-        """Share of the surface's image in [0, 1] past the sides (S, rows, columns, 3) m of a sheet and past rods."""
-        hidden = self._behind_sheet(sides)
+    def visible(self, sheet: Array, rods: list[Rod]) -> float:
+        """Share of the surface's image in [0, 1] past a sheet, vertices (V, 3) m, and past rods."""
+        hidden = self._behind_sheet(sheet)
         if not hidden.all():
             hidden |= self._behind_rods(rods)
         return float(self._weights[~hidden].sum())
@@ -54,20 +55,14 @@ class Onlooker:
         seen = self._to_camera @ points - (self._to_camera @ self._eye)[:, None]
         return seen[:2] / np.maximum(seen[2], self._near)
 
-    def _behind_sheet(self, sides: Array) -> Array:
-        (x, y), shape = self._project(sides.reshape(-1, 3).T), sides.shape[:3]
-        margin = 0.04       # at z = 1. A cell across the surface's frame has a corner this near: 5 mm seen from 6 cm
+    def _behind_sheet(self, sheet: Array) -> Array:
+        x, y = self._project(sheet.T)
+        margin = 0.04       # at z = 1. A face across the surface's frame has a corner this near: 5 mm seen from 6 cm
         close = ((x > self._low[0] - margin) & (x < self._high[0] + margin)
-                 & (y > self._low[1] - margin) & (y < self._high[1] + margin)).reshape(shape)
-        cells = close[:, 1:, 1:] | close[:, :-1, :-1] | close[:, 1:, :-1] | close[:, :-1, 1:]
-        side, row, column = np.nonzero(cells)
-        if not side.size:
+                 & (y > self._low[1] - margin) & (y < self._high[1] + margin))
+        a, b, c = self._faces[close[self._faces].any(axis=1)].T
+        if not a.size:
             return np.zeros(self._points.shape[1], bool)
-        corner = (side * shape[1] + row) * shape[2] + column
-        # Both triangles of each cell: (a, b, c) and (a, c, d), as the display draws them.
-        a = np.concatenate([corner, corner])
-        b = np.concatenate([corner + shape[2], corner + shape[2] + 1])
-        c = np.concatenate([corner + shape[2] + 1, corner + 1])
         ax, ay, bx, by, cx, cy = x[a], y[a], x[b], y[b], x[c], y[c]
         turn = np.where((bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0, -1.0, 1.0)
         # A point is inside where all three edges have it on the same side; each side is linear in the point.

@@ -101,29 +101,42 @@ def relief(height: Callable[[Array, Array], Array], half_width: float, cells: in
                 uvs, indices)
 
 
-def slab(rows: int, columns: int) -> Mesh:
-    """A sheet with two sides, rows x columns vertices each, and a rim around. `thicken` says where they go.
+def slab(rows: int, columns: int) -> tuple[Mesh, Array]:
+    """A sheet with two sides and a rim around, and which of `thicken`'s vertices (V,) make it.
 
-    As it is here, all of it faces up, the lower side spread out around the upper one: Bullet draws a soft body with the
-    normals that it came with. Texture: the upper half of the image above, the lower half below.
+    The upper side has rows x columns vertices, the lower one every other row and column of them and the last: seen
+    less, it is to cost less. As it is here, all of it faces up, the lower side spread out around the upper one: Bullet
+    draws a soft body with the normals that it came with. Texture: the upper half of the image above, the lower half
+    below.
     """
     v, u = np.meshgrid(np.linspace(1, 0, rows), np.linspace(0, 1, columns), indexing="ij")
     upper = np.stack([u, v, np.zeros_like(u)], -1).reshape(-1, 3)
     lower = (upper - 0.5) * [1.2, 1.2, 0] + [0.5, 0.5, -0.02]
     uvs = [np.stack([u, half + 0.01 + 0.48 * v], -1).reshape(-1, 2) for half in (0.5, 0.0)]
     number = np.arange(rows * columns).reshape(rows, columns)
+    below = number[np.ix_(*(np.unique([*range(0, n, 2), n - 1]) for n in (rows, columns)))]
+    used = np.concatenate([number.ravel(), rows * columns + below.ravel()])
+    ring = [*number[0], *number[1:, -1], *number[-1, -2::-1], *number[-2:0:-1, 0], 0]
+    faces = [_cells(number), rows * columns + _cells(below)]
+    foot = rows * columns       # under the last corner of the ring that the lower side has
+    for here, ahead in zip(ring, ring[1:], strict=False):
+        faces.append([[here, ahead, foot]])
+        if ahead in below:
+            faces.append([[ahead, rows * columns + ahead, foot]])
+            foot = rows * columns + ahead
+    sides = Mesh(np.concatenate([upper, lower]), np.tile([0.0, 0.0, 1.0], (2 * rows * columns, 1)),
+                 np.concatenate(uvs), np.searchsorted(used, np.concatenate(faces).ravel()))
+    return Mesh(sides.vertices[used], sides.normals[used], sides.uvs[used], sides.indices), used
+
+
+def _cells(number: Array) -> Array:
+    """Both triangles of each cell of a grid of vertices, (T, 3)."""
     a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
-    side = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
-    ring = np.concatenate([number[0], number[1:, -1], number[-1, -2::-1], number[-2:0:-1, 0]])
-    next_ring, below, next_below = (np.roll(ring, -1), ring + rows * columns, np.roll(ring, -1) + rows * columns)
-    rim = np.stack([ring, next_below, below, ring, next_ring, next_below], -1).reshape(-1, 3)
-    normals = np.tile([0.0, 0.0, 1.0], (2 * rows * columns, 1))
-    return Mesh(np.concatenate([upper, lower]), normals, np.concatenate(uvs),
-                np.concatenate([side, side + rows * columns, rim]).ravel())
+    return np.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
 
 
 def thicken(middle: Array, rows: int, columns: int, thickness: float) -> Array:
-    """Vertices of a `slab` around a sheet: (rows columns, 3) m -> (2 rows columns, 3) m, thickness m apart."""
+    """Both sides of a sheet: (rows columns, 3) m -> (2 rows columns, 3) m, the upper one first, thickness m apart."""
     grid = middle.reshape(rows, columns, 3)
     along, across = np.empty_like(grid), np.empty_like(grid)
     along[1:-1], along[0], along[-1] = grid[2:] - grid[:-2], grid[1] - grid[0], grid[-1] - grid[-2]

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.scenes import bed, flap, lesion, shapes
+from envs.scenes import bed, flap, lesion
 from envs.tasks.retract import EXPOSED, HOLD, SPEED, TEAR_STRAIN
 
 
@@ -167,12 +167,12 @@ def test_the_flap_enters_neither_bed_nor_arm(env):
 
 
 def test_sight_by_rays_is_what_the_segmentation_shows(env):
-    """Stated error: 0.01 in the mean, 0.08 at most, 0.03 at most around the threshold."""
+    """Stated error: 0.01 in the mean, 0.08 at most, 0.06 at most around the threshold (the surface is 64 points)."""
     scene, size = env.unwrapped.scene, 320
     errors, near = [], []
 
     def pixels():
-        return int((scene.bullet.raster(scene.camera, size, size)[4] == scene._lesion_body).sum())
+        return int((scene.bullet.raster(scene.camera, size, size)[2] == scene._lesion_body).sum())
     for seed in range(4):
         env.reset(seed=seed)
         away = np.eye(4)
@@ -180,7 +180,7 @@ def test_sight_by_rays_is_what_the_segmentation_shows(env):
         scene._show()
         for body in scene._drawn._parts:
             scene.bullet.move(body, away)
-        scene.bullet.deform(scene._sheet_body, shapes.slab(*scene.tissue_shape).vertices - [0, 0, 3])
+        scene.bullet.deform(scene._sheet_body, scene._drawn_sheet() - [0, 0, 3])
         whole, over, k = pixels(), False, 0
         while not over:
             *_, over, _, info = env.step(env.unwrapped.expert())
@@ -192,7 +192,7 @@ def test_sight_by_rays_is_what_the_segmentation_shows(env):
                 if 0.7 < share < 0.9:
                     near.append(errors[-1])
     assert len(errors) > 20 and np.mean(errors) < 0.01 and max(errors) < 0.08
-    assert near and max(near) < 0.03
+    assert near and max(near) < 0.06
 
 
 def test_what_is_drawn_is_the_sheet(env):
@@ -205,7 +205,7 @@ def test_what_is_drawn_is_the_sheet(env):
     k = inner.camera.intrinsics(96, 128)
     seen = (inner.scene.tissue() - inner.camera.eye) @ inner.camera.rotation @ k.T
     columns, rows = (seen[:, :2] / seen[:, 2:]).T
-    bodies = inner.scene.bullet.raster(inner.camera, 96, 128)[4]
+    bodies = inner.scene.bullet.raster(inner.camera, 96, 128)[2]
     drawn_rows, drawn_columns = np.nonzero(bodies == inner.scene._sheet_body)
     assert abs(drawn_rows.max() - rows.max()) < 2.5 and abs(drawn_columns.min() - columns.min()) < 2.5
     made.close()

@@ -92,9 +92,9 @@ def test_woodbury_is_the_direct_solution():
     system[tissue.held, tissue.held] += tissue.material.grip
     force[:, tissue.held] += tissue.material.grip * targets.T
     direct = np.linalg.solve(system, force.T).T
-    assert np.abs(tissue._image(x, inertia, targets) - direct).max() < 1e-12
+    assert np.abs(tissue._image(x, inertia, targets) - direct).max() < 2e-8      # m: single precision
     pull = tissue.material.grip * (targets.T - direct[:, tissue.held])
-    assert tissue.reaction == pytest.approx(-pull.sum(axis=1), abs=1e-9)
+    assert tissue.reaction == pytest.approx(-pull.sum(axis=1), abs=1e-5)
 
 
 def test_what_hangs_from_the_jaws_pulls_with_its_weight():
