@@ -42,7 +42,7 @@ def test_value_term_of_the_actor_reaches_the_actor_only(make_small, make_memory)
     agent = make_small()
     batch, _, seen = prepared(agent, make_memory())
     with frozen(agent.critic):
-        agent._actor_loss(batch, seen.detach())[0].backward()
+        agent._actor_losses(batch, seen.detach())[0]["actor/loss"].backward()
     assert touched(agent) == {"actor"} and all(weight.requires_grad for weight in agent.critic.parameters())
 
 
@@ -190,7 +190,7 @@ def test_value_is_brought_to_scale_beside_imitation(make_small, make_memory):
     for value in agent.critic.values:
         value[-1].bias.data.fill_(1000.0)                               # as if rewards were huge
     batch, _, seen = prepared(agent, make_memory())
-    assert agent._actor_loss(batch, seen)[0].item() == pytest.approx(-1, abs=1e-3)
+    assert agent._actor_losses(batch, seen)[0]["actor/loss"].item() == pytest.approx(-1, abs=1e-3)
 
 
 @pytest.mark.parametrize("options", [{"imitation": 0.0, "q_weight": 0.0}, {"views": 0}, {"shift": 20}])
