@@ -13,7 +13,7 @@ import torch
 from .agent import Agent
 from .encoder import Encoder
 
-AGENTS = {"drqv2": "agents.drqv2:DrQv2"}
+AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 
