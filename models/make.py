@@ -12,7 +12,7 @@ import torch
 
 from .agent import Agent
 
-AGENTS = {"drqv2": "agents.drqv2:DrQv2", "dvc": "agents.dvc:Dvc"}
+AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
 ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
