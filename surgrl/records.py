@@ -15,7 +15,7 @@ from .config import Config, plain
 from .intervals import over_seeds
 from .policy.errors import UserError
 from .policy.spec import Array
-from .run import Run
+from .run import Progress, Run
 
 Columns = dict[str, Array]      # name -> (rows,) float64
 RECENT = 20                     # rows of metrics.csv that tell how fast a training is now
@@ -29,7 +29,7 @@ class Record:
     config: Config
     metrics: Columns            # of metrics.csv
     scores: Columns             # of eval.csv
-    finished: bool
+    progress: Progress          # of its checkpoint
 
     def last(self, name: str) -> float:
         """The newest `update`, `step` or `seconds` that either file tells; nan before the first."""
@@ -37,9 +37,10 @@ class Record:
         return float(max(told, default=np.nan))
 
     def measured(self, name: str) -> Any:
-        """What `<folder>/<name>.json` holds; None where it was not measured."""
-        path = self.folder / f"{name}.json"
-        if not path.is_file():
+        """What `<folder>/<name>.json` holds, or that file in a folder of its name; None where it was not measured."""
+        places = [self.folder / f"{name}.json", self.folder / name / f"{name}.json"]
+        path = next((path for path in places if path.is_file()), None)
+        if path is None:
             return None
         try:
             return json.loads(path.read_text())
@@ -72,8 +73,11 @@ class Group:
 
     def measured(self, name: str, player: str = "policy") -> "Pooled | None":
         """Scores of `player` in `<name>.json` of every run that has it, pooled."""
-        told = [record.measured(name) for record in self.records]
-        return pooled([scores[player] for scores in told if scores and player in scores])
+        return pooled([scores[player] for scores in self.every(name) if player in scores])
+
+    def every(self, name: str) -> list[Any]:
+        """What `<name>.json` holds, of every run that has it."""
+        return [told for record in self.records if (told := record.measured(name)) is not None]
 
 
 class Pooled(NamedTuple):
@@ -110,7 +114,7 @@ def read_record(folder: str | Path) -> Record:
     """Read a run's folder."""
     run = Run(folder)
     return Record(run.folder, run.config(), columns(run.folder / "metrics.csv"), columns(run.folder / "eval.csv"),
-                  run.finished())
+                  run.progress())
 
 
 def columns(path: Path) -> Columns:

@@ -115,7 +115,7 @@ def _videos(page: Page, groups: Sequence[Group], episodes: int) -> None:
 
 
 def _seeds(group: Group) -> str:
-    unfinished = sum(not record.finished for record in group.records)
+    unfinished = sum(not record.progress.done for record in group.records)
     seeds = ", ".join(str(record.config.seed) for record in group.records)
     return seeds + (f"\n({unfinished} not finished)" if unfinished else "")
 
