@@ -16,7 +16,7 @@ class Board:
     def __init__(self, total: int, jobs: int):
         """total: runs to train; jobs: at most so many at once."""
         self.live, self._told = sys.stderr.isatty(), time.monotonic()
-        layout = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
+        layout = "{desc} {percentage:3.0f}%|{bar}| {unit}"      # not {postfix}: tqdm puts a comma before it
         rows = min(total, jobs) if self.live else 0
         self._bars = [tqdm(total=1.0, position=k, leave=False, bar_format=layout, dynamic_ncols=True)
                       for k in range(rows)]
@@ -49,7 +49,6 @@ class Board:
             return
         for k, bar in enumerate(self._bars):
             name, state = running[k] if k < len(running) else ("", lambda: (0.0, ""))
-            bar.n, told = state()
-            bar.set_description_str(name, refresh=False)
-            bar.set_postfix_str(told)
+            bar.n, bar.unit = state()
+            bar.set_description_str(name)
         self._all.refresh()

@@ -28,9 +28,11 @@ def success_curves(groups: Sequence[Group], axes: Sequence[str] = ("step", "seco
     """Success of every group over steps and over wall time, each a line in its 95 % interval."""
     figure, panels = plt.subplots(1, len(axes), figsize=(11, 3.4), layout="constrained", sharey=True, squeeze=False)
     for name, axis in zip(axes, panels[0], strict=True):
+        longest = 0.0
         for k, group in enumerate(groups):
             curve, (colour, style) = success_curve(group, name), series(k)
             x = curve.x / SCALES[name]
+            longest = max(longest, *x, 0.0)
             axis.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
             if len(x) == 1:         # trained first, evaluated once
                 axis.errorbar(x, curve.mean, yerr=np.maximum([curve.mean - curve.low, curve.high - curve.mean], 0),
@@ -38,7 +40,7 @@ def success_curves(groups: Sequence[Group], axes: Sequence[str] = ("step", "seco
             axis.plot(x, curve.mean, color=colour, linestyle=style, linewidth=1.8, marker="o", markersize=3.5,
                       label=group.label)
         axis.set_ylim(-0.03, 1.05)
-        axis.set_xlim(left=-0.02 * axis.get_xlim()[1])      # from 0 on, whole markers
+        axis.set_xlim(-0.03 * (longest or 1), 1.03 * (longest or 1))       # from 0 on, whole markers
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _dress(axis, "success on unseen seeds, 95 % interval", AXES[name])
     if legend:
@@ -54,7 +56,7 @@ def metric_curves(groups: Sequence[Group], names: Sequence[str], titles: Sequenc
     figure, panels = plt.subplots(rows, across, figsize=(11, 2.2 * rows + 0.3), layout="constrained", squeeze=False)
     for panel in panels.flat[len(names):]:
         panel.set_visible(False)
-    for name, title, panel in zip(names, titles or names, panels.flat, strict=False):
+    for place, (name, title, panel) in enumerate(zip(names, titles or names, panels.flat, strict=False)):
         told = []
         for k, group in enumerate(groups):
             tables = [record.metrics for record in group.records if name in record.metrics]
@@ -70,7 +72,7 @@ def metric_curves(groups: Sequence[Group], names: Sequence[str], titles: Sequenc
         smallest, largest = min(map(np.min, told), default=0), max(map(np.max, told), default=0)
         if smallest > 0 and largest > LOG_RANGE * smallest:
             panel.set_yscale("log")
-        _dress(panel, title, AXES[axis])
+        _dress(panel, title, AXES[axis] if place >= len(names) - across else "")
     if len(groups) > 1:
         _legend(figure, *panels.flat)
     return _svg(figure)

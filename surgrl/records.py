@@ -151,7 +151,7 @@ def standing(folder: Path, config: Config) -> Standing:
     share = work[-1] / planned
     if config.minutes:
         limit = config.minutes * 60
-        left, share = np.fmin(left, limit - seconds[-1]), max(share, seconds[-1] / limit)
+        left, share = np.minimum(left, limit - seconds[-1]), max(share, seconds[-1] / limit)
     return Standing(min(1.0, float(share)), max(0.0, float(left)))
 
 

@@ -16,6 +16,7 @@ from .world import FIRST_UNSEEN_SEED
 
 # Told beside the success of the training's own evaluations: file that `surgrl eval` wrote into the run -> column
 MEASURED = {"eval-clean": "success, clean", "eval-test-full": "success, held-out looks"}
+NARROW = "\N{NO-BREAK SPACE}"
 LOSSES = 12         # panels at most
 NOTE = ("Lines are means over seeds at places that every seed has reached. Their band, as every interval here, is of "
         "95 %: the wider, at either end, of Student's t over the seeds and Wilson's over all their episodes.")
@@ -92,7 +93,7 @@ def _summary(page: Page, groups: Sequence[Group]) -> None:
     extra = [name for name in MEASURED if any(group.measured(name) for group in groups)]
     rows = [[group.label, group.method, _seeds(group), _told(group.final),
              *(_told(group.measured(name)) for name in extra), f"{_mean(group, 'step'):,.0f}",
-             f"{_mean(group, 'update'):,.0f}", f"{_mean(group, 'seconds') / 60:.1f} min",
+             f"{_mean(group, 'update'):,.0f}", f"{_mean(group, 'seconds') / 60:.1f}{NARROW}min",
              "\n".join(f"{key} {value}" for key, value in changed.items())]
             for group, changed in zip(groups, differences(groups), strict=True)]
     page.table(["runs", "agent", "seeds", "success at the end", *(MEASURED[name] for name in extra), "steps", "updates",
@@ -121,7 +122,10 @@ def _seeds(group: Group) -> str:
 
 
 def _told(score: Pooled | None) -> str:
-    return "not run" if score is None else f"{score.success:.0%}\n{score.low:.0%}-{score.high:.0%} of {score.episodes}"
+    if score is None:
+        return "not run"
+    interval = f"{score.low:.0%}-{score.high:.0%} of {score.episodes}"
+    return f"{score.success:.0%}\n{interval.replace(' ', NARROW)}"
 
 
 def _mean(group: Group, name: str) -> float:
