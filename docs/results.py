@@ -122,7 +122,7 @@ def _scores(groups: Sequence[Group], links: Mapping[str, str]) -> str:
 def _robustness(groups: Sequence[Group]) -> str:
     """Success under each attack, for each method."""
     named = _named(groups)
-    told = {name: [dict(_found_scores(scores)) for scores in group.every("attack")] for name, group in named.items()}
+    told = {name: [dict(_attacks(scores)) for scores in group.every("attack")] for name, group in named.items()}
     attacks = list(dict.fromkeys(attack for every in told.values() for scores in every for attack in scores))
     if not attacks:
         return f"`surgrl attack` (FGSM against a random sign of the same size): {NOT_RUN}."
@@ -153,23 +153,24 @@ def _halves(groups: Sequence[Group]) -> str:
 def _runs(records: Sequence[Record]) -> str:
     rows = []
     for record in records:
-        scores = [record.measured(name) for name in (CLEAN, OTHER)]
+        scores = [record.score(name) for name in (CLEAN, OTHER)]
         last = pooled([{name: column[-1] for name, column in record.scores.items()}] if record.scores else [])
         rows.append([f"`{record.folder.name}`", str(record.config.seed), *(
             f"{record.last(name):,.0f}" if record.scores or record.metrics else "0" for name in ("step", "update")),
             f"{np.nan_to_num(record.last('seconds')) / 60:.1f} min", "yes" if record.progress.done else "no",
-            _told(last), *(_told(pooled([score["policy"]] if score else [])) for score in scores)])
+            _told(last), *(_told(pooled([score] if score else [])) for score in scores)])
     return _table(["run", "seed", "steps", "updates", "wall time", "finished", "last evaluation in training", "clean",
                    "held-out"], rows)
 
 
-def _found_scores(values: Any, above: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every score (it has `success` and `episodes`) in nested values, with the path to it."""
-    if isinstance(values, Mapping) and {"success", "episodes"} <= set(values):
-        yield above, values
-    elif isinstance(values, Mapping):
-        for key, inner in values.items():
-            yield from _found_scores(inner, f"{above} {key}".strip())
+def _attacks(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every score that `surgrl attack` wrote, by what was done to the pictures."""
+    for row in told.get("rows", []):
+        if row["budget"] == 0:
+            yield "none", row["control"]
+            continue
+        yield f"{row['budget']}/255, FGSM on the {told['aim']}", row["attack"]
+        yield f"{row['budget']}/255, random signs", row["control"]
 
 
 def _named(groups: Sequence[Group]) -> dict[str, Group]:
@@ -201,9 +202,8 @@ def _told(score: Pooled | None, runs: int = 1) -> str:
 
 def _gap(group: Group, better: str, worse: str) -> str:
     """In percentage points, of the runs that were measured in both ways; of several, with Student's interval."""
-    told = [(record.measured(better), record.measured(worse)) for record in group.records]
-    gaps = 100 * np.array([one["policy"]["success"] - other["policy"]["success"]
-                           for one, other in told if one and other])
+    told = [(record.score(better), record.score(worse)) for record in group.records]
+    gaps = 100 * np.array([one["success"] - other["success"] for one, other in told if one and other])
     if not len(gaps):
         return NOT_RUN
     return f"{gaps.mean():+.0f}" + (f" (±{t_half(gaps):.0f})" if len(gaps) > 1 else "")

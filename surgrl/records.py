@@ -47,6 +47,11 @@ class Record:
         except ValueError as error:
             raise UserError(f"{path}: not readable as JSON ({error}); remove it and measure anew") from error
 
+    def score(self, name: str) -> Mapping[str, Any] | None:
+        """The policy's score in `<name>.json`, which `surgrl eval` wrote; None where it was not measured."""
+        told = self.measured(name) or {}
+        return told.get("policy", told.get("seen"))     # "seen": on the training's own seeds
+
 
 @dataclass(frozen=True)
 class Group:
@@ -71,9 +76,9 @@ class Group:
         return pooled([{name: column[-1] for name, column in record.scores.items()}
                        for record in self.records if record.scores])
 
-    def measured(self, name: str, player: str = "policy") -> "Pooled | None":
-        """Scores of `player` in `<name>.json` of every run that has it, pooled."""
-        return pooled([scores[player] for scores in self.every(name) if player in scores])
+    def measured(self, name: str) -> "Pooled | None":
+        """The policy's scores in `<name>.json` of every run that has it, pooled."""
+        return pooled([score for record in self.records if (score := record.score(name))])
 
     def every(self, name: str) -> list[Any]:
         """What `<name>.json` holds, of every run that has it."""

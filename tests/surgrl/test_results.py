@@ -26,7 +26,8 @@ def measured(clean, **others):
 @pytest.fixture
 def page(tmp_path, make_run):
     """The page of two methods on Reach, one of them measured in every way, and of one on Retract that was not."""
-    attack = {"clean": score(0.9), "fgsm": {"4": score(0.2)}, "random sign": {"4": score(0.85)}}
+    attack = {"aim": "action", "rows": [{"budget": 0, "attack": score(0.9), "control": score(0.9)},
+                                        {"budget": 4, "attack": score(0.2), "control": score(0.85)}]}
     halves = {"targets": {"agent_ratio": ">= 50"}, "trained": {"agent_ratio": 60.0, "mask_iou": float("nan")},
               "untrained": {"agent_ratio": 1.5}}
     other = {"eval-test-full": {"policy": score(0.5)}, "eval-train-seeds": {"policy": score(1.0)}}
@@ -63,7 +64,8 @@ def test_what_was_not_measured_is_not_run_and_what_was_in_part_says_so(page):
     text = (page / "results.md").read_text()
     assert row(text, "drqv2", "Reach")[3:5] == ["not run", "not run"]
     assert row(text, "drqv2", "Retract")[2] == "not run"
-    assert row(text, "fgsm 4", "Reach")[1:] == ["**20%** 13%-29% of 100, 1 of 2 seeds", "not run"]
+    assert row(text, "4/255, FGSM on the action", "Reach")[1:] == ["**20%** 13%-29% of 100, 1 of 2 seeds", "not run"]
+    assert row(text, "4/255, random signs", "Reach")[1].startswith("**85%**")
     retract = text[text.index("## Retract\n"):]
     assert "`surgrl disentangle`: not run" in retract and "random sign of the same size): not run" in retract
     assert "60 (1.5)" in text and "nan" not in text
