@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("train", "train an agent as a YAML config says, or go on with an interrupted run"),
     "demos": ("demos", "record episodes of a task's scripted expert as files that training reads"),
     "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
+    "report": ("report", "compare runs on one HTML page: curves with intervals, tables, losses, videos"),
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video (no torch needed)"),

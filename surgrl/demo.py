@@ -12,12 +12,13 @@ import numpy as np
 
 from . import charts
 from .evaluate import BundlePolicy, score_of
+from .page import Page
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .policy.image import prepare
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
-from .report import Page
+from .records import read_groups
 from .run import Run
 from .world import FIRST_UNSEEN_SEED, camera_world
 
@@ -116,7 +117,10 @@ def report(out: Path, folder: Path, bundle_folder: Path, commands: Sequence[str]
     page.heading("How it learnt")
     page.text(f"{config.demos.episodes} scripted demonstrations, then {config.steps} steps of its own; every step "
               f"carries the expert's label. {bundle.origin['updates']} learning steps, seed {config.seed}.")
-    page.chart(charts.learning_curve(folder))
+    learnt = read_groups([folder])
+    page.chart(charts.success_curves(learnt, legend=False))
+    page.chart(charts.metric_curves(learnt, ["imitation/error", "dear/mask_iou"], [
+        "squared error to the expert's action", "instrument mask read from the latent (IoU)"], axis="seconds"))
     page.heading("Over ROS 2")
     page.text(f"sim_node and policy_node in processes of their own: {served['frames_answered']} of "
               f"{served['frames_sent']} images were answered by a command; median {p50:.1f} ms, p99 {p99:.1f} ms.")

@@ -4,13 +4,13 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from .intervals import wilson
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .policy.image import stacked
@@ -129,11 +129,7 @@ def evaluate(world: World, policy: Actor, seeds: Iterable[int], progress: str = 
 def score_of(success: list[bool], steps: list[int], distance: list[float]) -> Score:
     """Episodes' results as one Score."""
     n, share = len(success), float(np.mean(success))
-    z2 = 1.96 ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = 1.96 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Score(share, max(0.0, middle - half), min(1.0, middle + half), n, float(np.mean(steps)),
-                 float(np.mean(distance)))
+    return Score(share, *wilson(share, n), n, float(np.mean(steps)), float(np.mean(distance)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,103 +1,137 @@
-"""One self-contained HTML page: pictures, charts, figures and a video in a single file."""
+"""`surgrl report RUN RUN …`: runs compared on one page that needs no other file."""
 
-import base64
-import html
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
+import numpy as np
+import yaml
 
-from .files import atomic_file
-from .policy.spec import Array
+from . import charts
+from .config import plain
+from .page import Page
+from .policy.errors import UserError
+from .records import Group, Pooled, by_task, differences, read_groups
+from .world import FIRST_UNSEEN_SEED
 
-STYLE = """
-:root { color-scheme: light; --ink: #24303c; --soft: #6b7885; --line: #e3e7eb; --accent: #b3243c; }
-* { box-sizing: border-box; }
-body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); }
-header { background: #14090b; color: #f6ecec; padding: 2.2rem 1.5rem; }
-header h1 { margin: 0 0 .3rem; font-size: 1.9rem; }
-header p { margin: 0; color: #d8c3c3; max-width: 62rem; }
-main, header > div { max-width: 66rem; margin: 0 auto; }
-main { padding: 1rem 1.5rem 4rem; }
-h2 { margin: 2.4rem 0 .4rem; font-size: 1.3rem; }
-p { max-width: 48rem; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.4rem 0; }
-.figures div { flex: 1 1 10rem; border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem; }
-.figures b { display: block; font-size: 1.7rem; color: var(--accent); line-height: 1.2; }
-.figures span { color: var(--soft); font-size: .9rem; }
-.strip { display: flex; flex-wrap: wrap; gap: .7rem; }
-.strip figure { margin: 0; flex: 1 1 9rem; max-width: 21rem; }
-.strip img, video { width: 100%; border-radius: 8px; display: block; background: #000; }
-.pixels img { image-rendering: pixelated; }
-figcaption { color: var(--soft); font-size: .88rem; margin-top: .25rem; }
-video { max-width: 40rem; }
-svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; }
-code, pre { background: #f4f6f8; border-radius: 6px; font-size: .88rem; }
-code { padding: .1rem .3rem; } pre { padding: .8rem 1rem; overflow-x: auto; }
-"""
+# Told beside the success of the training's own evaluations: file that `surgrl eval` wrote into the run -> column
+MEASURED = {"eval-clean": "success, clean", "eval-test-full": "success, held-out looks"}
+NARROW = "\N{NO-BREAK SPACE}"
+LOSSES = 12         # panels at most
+NOTE = ("Lines are means over seeds at places that every seed has reached. Their band, as every interval here, is of "
+        "95 %: the wider, at either end, of Student's t over the seeds and Wilson's over all their episodes.")
 
 
-class Page:
-    """Collects parts from top to bottom; `write` puts them into one file."""
-
-    def __init__(self, title: str, lead: str):
-        """lead: one sentence under the title."""
-        self._title, self._lead = title, lead
-        self._parts: list[str] = []
-
-    def heading(self, text: str) -> None:
-        """A section begins."""
-        self._parts.append(f"<h2>{html.escape(text)}</h2>")
-
-    def text(self, text: str) -> None:
-        """A paragraph."""
-        self._parts.append(f"<p>{html.escape(text)}</p>")
-
-    def figures(self, values: Sequence[tuple[str, str]]) -> None:
-        """Key figures: (value, what it is)."""
-        boxes = "".join(f"<div><b>{html.escape(v)}</b><span>{html.escape(t)}</span></div>" for v, t in values)
-        self._parts.append(f'<div class="figures">{boxes}</div>')
-
-    def pictures(self, pictures: Sequence[tuple[Array, str]], pixels: bool = False) -> None:
-        """Pictures (H, W, 3) uint8 RGB side by side, with captions; pixels: small ones, shown as they are."""
-        shown = "".join(f'<figure><img src="{_png(image)}" alt="{html.escape(caption)}">'
-                        f"<figcaption>{html.escape(caption)}</figcaption></figure>" for image, caption in pictures)
-        self._parts.append(f'<div class="strip{" pixels" if pixels else ""}">{shown}</div>')
-
-    def chart(self, svg: str) -> None:
-        """A chart, as SVG text."""
-        self._parts.append(f"<div>{svg}</div>")
-
-    def video(self, path: Path) -> None:
-        """An mp4, inside the page."""
-        data = base64.b64encode(path.read_bytes()).decode()
-        self._parts.append(f'<video controls loop muted src="data:video/mp4;base64,{data}"></video>')
-
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of text."""
-        lines = ["<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-                 for tag, row in [("th", head), *(("td", row) for row in rows)]]
-        self._parts.append(f"<table>{''.join(lines)}</table>")
-
-    def code(self, text: str) -> None:
-        """Lines as they are typed."""
-        self._parts.append(f"<pre>{html.escape(text)}</pre>")
-
-    def write(self, path: Path) -> None:
-        """The page as one file that needs no other."""
-        document = (f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-                    f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
-                    f"<title>{html.escape(self._title)}</title><style>{STYLE}</style></head><body>"
-                    f"<header><div><h1>{html.escape(self._title)}</h1><p>{html.escape(self._lead)}</p></div></header>"
-                    f"<main>{''.join(self._parts)}</main></body></html>")
-        with atomic_file(path) as scratch:
-            scratch.write_text(document, encoding="utf-8")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `surgrl report`."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run; those that differ in their seed only "
+                        "are shown as one")
+    parser.add_argument("--out", default="report.html", help="page to write (default: report.html)")
+    parser.add_argument("--videos", type=int, default=2, metavar="N",
+                        help="episodes in each group's video; 0: no videos (default: 2)")
 
 
-def _png(image: Array) -> str:
-    done, data = cv2.imencode(".png", image[:, :, ::-1])
-    assert done
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+def run(args: argparse.Namespace) -> None:
+    """Write the page; prints its path."""
+    if not args.videos >= 0:
+        raise UserError(f"--videos is {args.videos}; it must be 0 or above")
+    groups = read_groups(args.runs)
+    empty = [record.folder for group in groups for record in group.records if not record.scores]
+    for folder in empty:
+        print(f"{folder}: not evaluated yet; its success is left out")
+    path = Path(args.out)
+    write_report(groups, path, args.videos)
+    print(path.resolve())
+
+
+def write_report(groups: Sequence[Group], path: Path, episodes: int) -> None:
+    """The page of these groups at `path`, with `episodes` in each video."""
+    runs = sum(len(group.records) for group in groups)
+    tasks = by_task(groups)
+    page = Page("Training runs compared", f"{_count(runs, 'run')}, {_count(len(groups), 'config')}, "
+                f"{_count(len(tasks), 'task')}: {', '.join(tasks)}.")
+    page.text(NOTE)
+    for task, members in tasks.items():
+        page.heading(task)
+        _summary(page, members)
+        page.chart(charts.success_curves(members))
+        names = losses(members)
+        if names:
+            page.subheading("What was learnt from")
+            page.chart(charts.metric_curves(members, names))
+        if episodes:
+            page.subheading("As it acts")
+            _videos(page, members, episodes)
+        page.subheading("Configs")
+        for group in members:
+            page.folded(f"{group.label}: {', '.join(str(record.folder) for record in group.records)}",
+                        yaml.safe_dump(plain(group.config), sort_keys=False, width=110))
+    page.write(path)
+
+
+def losses(groups: Sequence[Group]) -> list[str]:
+    """The metrics worth a panel: those that change, of most groups first, without how long things took."""
+    count: dict[str, int] = {}
+    for group in groups:
+        for name in {name: None for record in group.records for name in record.metrics}:
+            told = [record.metrics[name] for record in group.records if name in record.metrics]
+            if "/" in name and not name.startswith("time/") and any(np.nanstd(column) > 0 for column in told
+                                                                    if np.isfinite(column).any()):
+                count[name] = count.get(name, 0) + 1
+    return sorted(count, key=lambda name: -count[name])[:LOSSES]
+
+
+def _summary(page: Page, groups: Sequence[Group]) -> None:
+    """Best success in large, then a row for each group."""
+    finals = [(group.final, group.label) for group in groups if group.final]
+    if finals:
+        best, label = max(finals, key=lambda pair: pair[0].success)
+        steps = [_mean(group, "step") for group in groups]
+        page.figures([(f"{best.success:.0%}", f"success of {label}, {best.low:.0%}-{best.high:.0%}"),
+                      (f"{best.episodes}", f"episodes on unseen seeds, {_count(best.seeds, 'training')}"),
+                      (f"{max(steps):,.0f}", "environment steps of its own, at most")])
+    extra = [name for name in MEASURED if any(group.measured(name) for group in groups)]
+    rows = [[group.label, group.method, _seeds(group), _told(group.final),
+             *(_told(group.measured(name)) for name in extra), f"{_mean(group, 'step'):,.0f}",
+             f"{_mean(group, 'update'):,.0f}", f"{_mean(group, 'seconds') / 60:.1f}{NARROW}min",
+             "\n".join(f"{key} {value}" for key, value in changed.items())]
+            for group, changed in zip(groups, differences(groups), strict=True)]
+    page.table(["runs", "agent", "seeds", "success at the end", *(MEASURED[name] for name in extra), "steps", "updates",
+                "wall time", "config, where they differ"], rows)
+
+
+def _videos(page: Page, groups: Sequence[Group], episodes: int) -> None:
+    """One for each group whose agent has learnt something."""
+    from .rollout import rollout
+    clips = []
+    for group in groups:
+        record = next((record for record in group.records if (record.folder / "checkpoint.pt").is_file()), None)
+        if record is None:
+            continue
+        print(f"video of {record.folder}", flush=True)
+        seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + episodes)
+        clips.append((rollout(record.folder, seeds), f"{group.label}, seed {record.config.seed}"))
+    page.videos(clips)
+    page.text("The first unseen seeds, not chosen ones; in the corner, what the policy sees.")
+
+
+def _seeds(group: Group) -> str:
+    unfinished = sum(not record.progress.done for record in group.records)
+    seeds = ", ".join(str(record.config.seed) for record in group.records)
+    return seeds + (f"\n({unfinished} not finished)" if unfinished else "")
+
+
+def _told(score: Pooled | None) -> str:
+    if score is None:
+        return "not run"
+    interval = f"{score.low:.0%}-{score.high:.0%} of {score.episodes}"
+    return f"{score.success:.0%}\n{interval.replace(' ', NARROW)}"
+
+
+def _mean(group: Group, name: str) -> float:
+    """Over seeds, of the newest; 0 before the first."""
+    return float(np.mean(np.nan_to_num([record.last(name) for record in group.records])))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")

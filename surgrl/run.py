@@ -63,8 +63,12 @@ class Run:
     def finished(self) -> bool:
         """Whether training came to its end."""
         self.config()
+        return self.progress().done
+
+    def progress(self) -> Progress:
+        """How far the newest checkpoint is; a fresh Progress when there is none yet."""
         path = self.folder / "checkpoint.pt"
-        return path.is_file() and bool(_load(path)["progress"]["done"])
+        return Progress(**_load(path)["progress"]) if path.is_file() else Progress()
 
     def save(self, agent: Agent, memory: EpisodeMemory, progress: Progress) -> None:
         """Write a checkpoint: first the memory under a name of its own, then the state that refers to it."""

@@ -16,6 +16,7 @@ from .demos import demo_files
 from .evaluate import Score
 from .policy.errors import UserError
 from .run import Run, free_space
+from .sweep import add_sweep_arguments, sweep
 from .trainer import Trainer, fitting_demo
 from .world import World, training_world
 
@@ -26,17 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. seed=2 agent.lr=1e-4 name=reach-2")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, exactly as it was begun")
     parser.add_argument("--runs", default="runs", help="folder in which runs are kept (default: runs)")
+    add_sweep_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train, or go on; prints where the run is."""
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on; prints where the run is. The exit code: 1 when one of several runs failed."""
+    if args.resume and (args.seeds or args.grid or args.jobs is not None):
+        raise UserError("--resume goes on with one run; to go on with several, give their own command again")
+    if args.seeds or args.grid or args.jobs is not None:
+        return sweep(args)
     if args.resume:
         if args.config:
             raise UserError(f"--resume goes on with the config in {args.resume}; leave out {args.config!r}")
         folder = Path(args.resume)
         if Run(folder).finished():
             print(f"{folder}: training is finished; see `surgrl eval {folder}`")
-            return
+            return 0
     elif args.config is None:
         raise UserError("which config? Give a YAML file or one of those that `surgrl list` shows, or --resume RUN")
     else:
@@ -49,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
         Run(folder).begin(config)
     score = train(Run(folder))
     print(f"{folder}: success {score}")
+    return 0
 
 
 def make_agent_for(config: Config, world: World) -> Agent:

@@ -16,6 +16,7 @@ from .demos import Demo, demo_files, disturbed, episode_seed, read_demo
 from .evaluate import AgentPolicy, Score, evaluate
 from .policy.errors import UserError
 from .policy.spec import Array
+from .records import success_told
 from .run import Run, Table
 from .world import FIRST_UNSEEN_SEED, Moment, World
 
@@ -42,6 +43,7 @@ class Trainer:
         self._count = 0
         self.bar = tqdm(total=self._planned(), initial=self.progress.updates, unit="update", disable=quiet,
                         dynamic_ncols=True, desc=config.name, mininterval=0.5 if sys.stderr.isatty() else 20)
+        self.bar.set_postfix_str(success_told(run.folder))      # of a run that goes on, the one before
 
     def train(self) -> Score:
         """To the end; the final Score."""
