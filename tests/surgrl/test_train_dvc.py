@@ -41,8 +41,8 @@ def trained(tmp_path_factory):
     """A recurrent policy with proprio, demonstrations and a stack of two, after two rollouts."""
     runs = tmp_path_factory.mktemp("runs")
     done = surgrl("train", "colon", "name=tiny", *TINY, "steps=128", "env.id=surgrl/Reach-v0", "image.proprio=true",
-                  "image.stack=2", "agent.recurrent=8", "agent.sequence=16", "agent.actions=gaussian", "agent.imitation=1", "demos.episodes=1",
-                  "demos.updates=2", "--runs", runs)
+                  "image.stack=2", "agent.recurrent=8", "agent.sequence=16", "agent.actions=gaussian",
+                  "agent.imitation=1", "demos.episodes=1", "demos.updates=2", "--runs", runs)
     assert done.returncode == 0, done.stderr
     return runs / "tiny"
 
