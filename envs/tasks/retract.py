@@ -18,7 +18,10 @@ HOLD = 0.5              # s
 # Strain at which tissue counts as torn. Uniaxial tests break human abdominal fascia and peritoneum at strains of some
 # tenths (Kirilova-Doneva et al. 2020, Med Biol Eng Comput 58; Bioengineering 2023, 10(10):1213); the value is ours.
 TEAR_STRAIN = 0.35
-BITE = 0.0015           # m, from tip to tissue: where the expert closes its jaws
+# The expert closes its jaws where so many vertices of the free side lie so near the tip: less than fills the jaws'
+# reach (see scenes/flap.py), and no matter which, so that whoever imitates it need not be exact to a millimetre.
+MOUTHFUL, BITE = 5, 0.003       # m
+PRESS = 0.002           # m below the tissue, where it aims: it comes down with some speed to the last
 TAUT, UPRIGHT_TAUT = 0.97, 0.82     # share of the flap's length that the expert keeps between anchor and jaws
 UPRIGHT = 1.75          # rad, to which it turns the flap up
 GAIN = 6.0              # 1/s, of its motion
@@ -106,7 +109,11 @@ class Retract:
         away = goal - tip
         if np.hypot(away[0], away[1]) > 0.004:
             away[2] = max(away[2] + 0.010, -0.02)       # stay above until over the place
-        return GAIN * away, -1.0 if np.linalg.norm(goal - tip) < BITE else 1.0
+        else:
+            away[2] -= PRESS
+        offsets = grid[-6:].reshape(-1, 3) - tip
+        between = np.count_nonzero(np.einsum("ij,ij->i", offsets, offsets) < BITE ** 2)
+        return GAIN * away, -1.0 if between >= MOUTHFUL else 1.0
 
     def _lift(self, grid: Array, tip: Array, held: Array) -> Array:
         """Along an arc about the anchor of the held column, never tauter than the flap is long: velocity (3,) m/s."""
