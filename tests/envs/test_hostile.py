@@ -54,7 +54,8 @@ def inside(env):
         scope = scene.scope
         everywhere = scene.colon.wall(scope.position, scene.colon.station(scope.position))
         assert everywhere.distance >= TIP - SLACK - EXACT and 0 <= scope.force <= FORCE_MAX + EXACT
-        assert (np.abs(scope.bend) <= np.array(BEND_LIMIT) + EXACT).all() and np.hypot(*scope.bend) <= BEND_TOTAL + EXACT
+        assert (np.abs(scope.bend) <= np.array(BEND_LIMIT) + EXACT).all()
+        assert np.hypot(*scope.bend) <= BEND_TOTAL + EXACT
         assert 0 <= scope.inserted <= SHAFT + EXACT and abs(scope.roll) <= np.pi + EXACT
         assert np.allclose(scope.rotation.T @ scope.rotation, np.eye(3), atol=EXACT)
 

@@ -177,6 +177,8 @@ def test_the_published_spaces_are_as_published():
     for kind, space in (("dvc", gymnasium.spaces.MultiDiscrete([3, 3, 3])), ("safe", gymnasium.spaces.Discrete(5))):
         env = gymnasium.make(ID, observation="state", actions=kind)
         assert env.action_space == space
+        env.reset(seed=0)
+        assert space.contains(expert(env)), "what it gives is a choice, not the rates of env.unwrapped.expert()"
         assert all(info["success"] for info in [run(env, seed, expert)[-1] for seed in range(4)])
         env.close()
 
