@@ -19,8 +19,10 @@ import yaml
 import envs  # noqa: F401  registers the ids
 from envs import make
 from envs.effects import EffectChain, Effects
+from envs.eyes import BASELINE, EYES
 from envs.geometry import Array
 from envs.randomise import LEVELS
+from envs.scene import LABELS
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images" / "tasks"
@@ -34,6 +36,8 @@ STRENGTHS = (0.3, 0.8)          # of each effect
 CLIP_FRAMES = 80                # at most; a longer episode is shown in larger steps
 CLIP_QUALITY, HOLD_MS = 55, 1200
 GAP, BAR = 6, 24                # px, between tiles, and of a caption
+# RGB of each label of the segmentation, in the order of LABELS
+PAINTS = np.array([(25, 25, 25), (190, 105, 95), (150, 165, 190), (60, 175, 95), (240, 200, 110)], np.uint8)
 
 
 class Episode(NamedTuple):
@@ -103,6 +107,7 @@ def _task(name: str) -> str:
     _write(f"{short}-episode", _grid([[_tile(episode.views[k], f"{k * inner.dt:.1f} s")
                                        for k in moments(episode.steps)]]))
     _clip(short, episode.clip, inner.dt)
+    _write(f"{short}-eyes", _grid([_eyes(name, round(HERO * episode.steps))]))
     levels = yaml.safe_load(LEVELS.read_text())
     _write(f"{short}-levels", _grid([[_tile(_styled(name, level, seed), level) for level in levels]
                                      for seed in STYLED_SEEDS]))
@@ -120,6 +125,9 @@ def _task(name: str) -> str:
             f"**Observation** `image` (default): `image` {env.observation_space['image'].shape} uint8 RGB (another "
             f"with `image_size`), and `proprio` {env.observation_space['proprio'].shape} float32:",
             _table(["name", "unit", "low", "high"], _channel_rows(inner.scene.proprio)),
+            f"With `eyes=({', '.join(repr(eye) for eye in EYES if eye != 'image')})`, also what the right lens sees, "
+            f"{BASELINE * 1e3:g} mm beside the left one, depth in m, and segmentation:",
+            f"![{short}: left and right eye, depth, segmentation](images/tasks/{short}-eyes.jpg)",
             "**Observation** `state`: `proprio`, and `state` float32, "
             + _doc(type(task).state),
             f"**Reward**, the sum of {', '.join(f'`{term}`' for term in episode.terms)}. {_doc(type(task).reward)}",
@@ -127,7 +135,8 @@ def _task(name: str) -> str:
             f"**End.** {_doc(type(task))} {_doc(type(task).outcome)} Time runs out after {limit} steps, "
             f"{limit * inner.dt:.0f} s.",
             f"**info.** {_doc(type(task).measures)}",
-            f"**Expert.** {_doc(type(task).expert)}", f"**Scene.** {_doc(type(inner.scene))}",
+            f"**Expert**, which `env.get_wrapper_attr('expert')()` asks. {_doc(type(task).expert)}",
+            f"**Scene.** {_doc(type(inner.scene))}",
             f"**Options.** `{_signature(entry)}` {_doc(entry)}",
             f"Randomisation, a level in each column, an episode in each row (`randomise=\"{list(levels)[1]}\"`):",
             f"![{short} at every level of randomisation](images/tasks/{short}-levels.jpg)"]
@@ -205,6 +214,23 @@ def _styled(name: str, level: str, seed: int) -> Array:
     return frame
 
 
+def _eyes(name: str, steps: int) -> list[Array]:
+    """Tiles of the left and the right eye, depth and segmentation, `steps` steps into the episode."""
+    size = (TILE[1] * FINER, TILE[0] * FINER)
+    env = gymnasium.make(name, image_size=size, eyes=tuple(EYES))
+    obs, _ = env.reset(seed=SEED)
+    for _ in range(steps):
+        obs, *_ = env.step(env.unwrapped.expert())
+    env.close()
+    depth, labels = obs["depth"], obs["segmentation"]
+    near, far = depth[labels > 0].min(), depth[labels > 0].max()
+    scaled = np.uint8(255 * np.clip((far - depth) / (far - near), 0, 1))
+    heat = cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]
+    return [_tile(_shrunk(obs["image"], TILE), "left"), _tile(_shrunk(obs["image_right"], TILE), "right"),
+            _tile(heat, f"depth: {near * 1e3:.0f} mm bright, {far * 1e3:.0f} mm dark"),
+            _legend(_tile(PAINTS[labels], ""), [label for label in LABELS if (labels == label).any()])]
+
+
 def _clip(short: str, frames: Sequence[Array], dt: float) -> None:
     """An animated WebP of the episode, at its own pace, that rests on its last frame."""
     every = -(-len(frames) // CLIP_FRAMES)
@@ -222,6 +248,17 @@ def _tile(image: Array, text: str) -> Array:
     bar = np.full((BAR, TILE[0], 3), 255, np.uint8)
     cv2.putText(bar, text, (2, BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([_shrunk(image, TILE), bar])
+
+
+def _legend(tile: Array, labels: Iterable[int]) -> Array:
+    """The tile, its bar telling what each paint stands for."""
+    left = 2
+    for label in labels:
+        cv2.rectangle(tile, (left, TILE[1] + 7), (left + 11, TILE[1] + 18), PAINTS[label].tolist(), cv2.FILLED)
+        cv2.putText(tile, LABELS[label], (left + 16, TILE[1] + BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1,
+                    cv2.LINE_AA)
+        left += 28 + cv2.getTextSize(LABELS[label], cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
+    return tile
 
 
 def _grid(rows: Sequence[Sequence[Array]]) -> Array:

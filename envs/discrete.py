@@ -34,9 +34,13 @@ class DiscreteActions(gymnasium.ActionWrapper):
         yaw, roll, pitch = chosen - 1.0
         return np.array([yaw, pitch, float(self.env.unwrapped.scene.lumen().offset < 1), roll])
 
-    def expert(self) -> Array | int:
-        """The choice nearest to what the continuous demonstrator would do."""
-        right, down, *_ = self.env.unwrapped.expert()
+    def nearest(self, action: Array) -> Array | int:
+        """The choice nearest to a continuous action's bending and roll; whether it advances is the set's own matter."""
+        right, down, _, *roll = action
         if self.kind == "safe":
             return 0 if max(abs(right), abs(down)) < 0.5 else int((TURNS @ [right, down]).argmax())
-        return np.array([round(right), 0, round(down)]) + 1
+        return np.array([round(right), round(roll[0]), round(down)]) + 1
+
+    def expert(self) -> Array | int:
+        """The choice nearest to what the continuous demonstrator would do."""
+        return self.nearest(self.env.unwrapped.expert())

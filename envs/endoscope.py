@@ -72,6 +72,7 @@ class EndoscopeShader:
         along = smooth + self._x * slope_x + self._y * slope_y
         shine = smooth * smooth / ((slope_x * slope_x + slope_y * slope_y + along * along) * self._ray ** 2)
         edge = np.abs(depth - smooth) > 0.005 * depth           # blurred across an edge: no surface slopes so
+        edge = cv2.dilate(edge.view(np.uint8), None).view(bool)     # slopes are taken of the neighbours, one px further
         if evenly is not None:
             light[evenly] *= np.where(edge, 1, self.AMBIENT + (1.25 - self.AMBIENT) * np.sqrt(shine))[evenly]
         for _ in range(self._polish):

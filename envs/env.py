@@ -221,7 +221,7 @@ def _towards(rotation: Array) -> Array:
 
 
 def _checked_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    size = tuple(size)
+    size = tuple(size) if isinstance(size, Iterable) else (size,)
     if not (len(size) == 2 and all(isinstance(n, (int, np.integer)) and 16 <= n <= 2160 for n in size)):
         raise ValueError(f"{name} is {size}; it must be (height, width), whole numbers from 16 to 2160 px")
     return size

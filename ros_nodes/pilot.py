@@ -17,7 +17,7 @@ import numpy as np
 from surgrl.policy.errors import UserError
 from surgrl.policy.runtime import PolicyRuntime
 from surgrl.policy.safety import Limits, SafetyFilter
-from surgrl.policy.spec import PROPRIO, ActionSpec, Array
+from surgrl.policy.spec import ARM_PROPRIO, ActionSpec, Array
 
 from .inbox import Inbox
 from .messages import ENABLED, Pose, crtk_to_optical, turn_vector
@@ -41,6 +41,10 @@ class Pilot:
         """on_change(state, reason): called when the state changes, before anything else is sent."""
         bundle = runtime.bundle
         self.seats, self.jaw_seat = seats_of(bundle.action, bundle.image.camera)
+        foreign = [name for name in bundle.proprio.names if name not in ARM_PROPRIO]
+        if foreign:
+            raise UserError(f"{bundle.folder}: the policy reads {', '.join(foreign)}, which no CRTK arm tells; this "
+                            f"node knows {', '.join(ARM_PROPRIO)}: train one for an arm, or on images alone")
         if bundle.proprio.names and bundle.proprio.frame != bundle.image.camera:
             raise UserError(f"{bundle.folder}: proprio is told in frame {bundle.proprio.frame!r}; this node "
                             f"can tell it in its camera's, {bundle.image.camera!r}; export the policy so")
@@ -137,7 +141,7 @@ class Pilot:
             return None
         pose = crtk_to_optical(self.inbox.get("measured_cp"))
         jaw = self.inbox.get("jaw/measured_js") if "jaw" in names else 0.0
-        told = dict(zip(PROPRIO, (*pose.position, *pose.quaternion, jaw), strict=True))
+        told = dict(zip(ARM_PROPRIO, (*pose.position, *pose.quaternion, jaw), strict=True))
         return np.array([told[name] for name in names])
 
     def _change(self, state: str, reason: str) -> None:

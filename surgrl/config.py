@@ -30,7 +30,7 @@ class ImageConfig:
     render: int = 120           # px, side of the square that the simulator draws
     size: int = 64              # px, side of the square that the network sees
     stack: int = 3              # frames, newest last
-    proprio: bool = False       # also read the arm's own pose and jaw
+    proprio: bool = False       # also read what the robot tells of itself: an arm's pose and jaw, a scope's bend
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(values, dict):
         raise UserError(f"{path}: a config is a list of `key: value` lines; found {type(values).__name__}")
     for override in overrides:
-        _override(values, override)
+        apply_override(values, override)
     values.setdefault("name", path.stem)
     return config_of(values)
 
@@ -147,7 +147,8 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in configs_folder().glob("*.yaml"))
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def apply_override(values: dict[str, Any], text: str) -> None:
+    """Set what `key=value` or `key.inner=value` says, the value read as YAML; UserError where it says nothing."""
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise UserError(f"override {text!r} is not of the form key=value, e.g. agent.lr=1e-4")

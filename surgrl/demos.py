@@ -12,7 +12,7 @@ from tqdm import tqdm
 from .files import atomic_file
 from .policy.errors import UserError
 from .policy.spec import Array
-from .world import make_env
+from .world import make_env, require_continuous, task_options
 
 FORMAT = 1
 MOST = 500_000              # episodes of one seed: beyond them the next seed's begin
@@ -25,7 +25,7 @@ class Demo(NamedTuple):
 
     task: str               # Gymnasium id
     seed: int               # that `env.reset` was given
-    options: dict[str, Any]         # size, noise and randomise, as recorded
+    options: dict[str, Any]         # size, noise, randomise and others of the task, as recorded
     frames: Array           # (T + 1, H, W, 3) uint8 RGB
     proprio_names: tuple[str, ...]
     proprio: Array          # (T + 1, P) float32
@@ -112,13 +112,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="Gymnasium id, e.g. surgrl/Reach-v0")
     parser.add_argument("episodes", metavar="N", type=int, help="how many; those that are in OUT already are kept")
     parser.add_argument("out", metavar="OUT", help="folder for episode-000000.npz and so on")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="options of the task, as docs/tasks.md lists "
+                        "them, e.g. tolerance=0.002, randomise=full (a level or a YAML file of ranges: how much looks "
+                        "and timing vary) or, in place of --size, image_size=[120,160]")
     parser.add_argument("--size", type=int, default=120, help="px, side of the square drawn (default: 120)")
     parser.add_argument("--seed", type=int, default=1, help="of the episodes (default: 1): those that training "
                         "from a config of that seed would ask the simulator for")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of the disturbance of what is "
                         "done, of the action's [-1, 1]; labels stay clean (default: 0)")
-    parser.add_argument("--randomise", metavar="LEVEL", default="none",
-                        help="how much looks and timing vary: a level or a YAML file of ranges (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -133,9 +134,12 @@ def run(args: argparse.Namespace) -> None:
     blocked = next((place for place in (out, *out.parents) if place.exists() and not place.is_dir()), None)
     if blocked:
         raise UserError(f"{blocked} is a file; OUT must be a folder, new or of earlier demonstrations")
-    options = {"size": args.size, "noise": args.noise, "randomise": args.randomise}
-    env = make_env(args.task, image_size=(args.size, args.size), randomise=args.randomise)
+    given = task_options(args.options, own=("observation", "eyes", "render_mode", "render_size"))
+    size = {} if "image_size" in given else {"size": args.size}
+    options = {**size, "noise": args.noise, "randomise": "none", **given}
+    env = make_env(args.task, **{"image_size": (args.size, args.size), **given})
     try:
+        require_continuous(env, "demonstrations hold")
         if not hasattr(env.unwrapped, "expert"):
             raise UserError(f"task {args.task} has no scripted expert to record")
         successes = sum(tqdm((_episode(env, args.task, out, seed=args.seed, k=k, options=options)

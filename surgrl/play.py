@@ -12,9 +12,10 @@ import numpy as np
 
 from .policy.errors import UserError
 from .policy.spec import Array
-from .world import make_env
+from .world import make_env, task_options
 
 TITLE = "surgrl"
+SIZE = (480, 640)           # px, height and width of the picture
 # Codes that cv2.waitKeyEx gives with GTK, Qt and on Windows -> key. Letters serve where a keyboard or a window
 # system has no such key.
 CODES = {65361: "left", 65362: "up", 65363: "right", 65364: "down", 65365: "page up", 65366: "page down",
@@ -34,27 +35,31 @@ HELP = """keys, in the order of the task's channels (`surgrl play TASK` shows th
   space                         jaw: closes, and opens again
   x                             the scripted expert takes over, and gives back
   n                             a new episode
-  escape                        end"""
+  escape                        end
+Where a task's actions are choices (actions=dvc, actions=safe), the one nearest to the keys is taken.
+
+options of the task, as docs/tasks.md lists them, e.g. tolerance=0.002, actions=dvc, image_size=[240,320] (of the
+picture), randomise.power=[0.5,1.5], or randomise=full: a level or a YAML file of ranges of looks and timing"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl play`."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, HELP
     parser.add_argument("task", help="Gymnasium id, e.g. surgrl/Retract-v0")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="options of the task, e.g. randomise=full")
     parser.add_argument("--out", default="play.mp4", help="video that is written where there is no window, or with "
                         "--expert (default: play.mp4)")
     parser.add_argument("--expert", action="store_true", help="record an episode of the scripted expert, no window")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode (default: 0)")
-    parser.add_argument("--randomise", metavar="LEVEL", default="none",
-                        help="how much looks and timing vary: a level or a YAML file of ranges (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Play until escape, or record."""
     if args.seed < 0:
         raise UserError(f"--seed is {args.seed}; it must be 0 or above")
-    env = make_env(args.task, observation="state", render_mode="rgb_array", render_size=(480, 640),
-                   randomise=args.randomise)
+    options = {"image_size": SIZE, **task_options(args.options, own=("observation", "render_mode", "render_size"))}
+    env = make_env(args.task, observation="state", render_mode="rgb_array", **options,
+                   render_size=options["image_size"])
     try:
         why = "" if args.expert else no_window()
         if args.expert or why:
@@ -86,10 +91,11 @@ def record(env: gymnasium.Env, path: Path, seed: int) -> None:
     from .video import write_video
     if path.is_dir() or path.suffix != ".mp4":
         raise UserError(f"--out {path}: must be an mp4 file, e.g. play.mp4")
+    expert = env.get_wrapper_attr("expert")     # of the discrete actions, where a wrapper makes them so
     env.reset(seed=seed)
     frames, over = [env.render()], False
     while not over:
-        *_, terminated, truncated, info = env.step(env.unwrapped.expert())
+        *_, terminated, truncated, info = env.step(expert())
         frames.append(env.render())
         over = terminated or truncated
     write_video(path, frames, 1 / env.unwrapped.dt)
@@ -133,12 +139,15 @@ def play(env: gymnasium.Env, seed: int) -> None:
     names = tuple(channel.name for channel in inner.channels)
     print(f"channels: {', '.join(names)}\n{HELP}", flush=True)
     keyboard, expert, over = Keyboard(names), False, False
+    demonstrator = env.get_wrapper_attr("expert")
+    chosen = np.asarray if isinstance(env.action_space, gymnasium.spaces.Box) else env.get_wrapper_attr("nearest")
     env.reset(seed=seed)
     try:
         while True:
             began = time.monotonic()
             if not over:
-                *_, terminated, truncated, info = env.step(inner.expert() if expert else keyboard.action(began))
+                *_, terminated, truncated, info = env.step(demonstrator() if expert else
+                                                             chosen(keyboard.action(began)))
                 over = terminated or truncated
                 said = f"{told(info)}: n for a new episode" if over else "expert" if expert else ""
             picture = np.ascontiguousarray(env.render()[:, :, ::-1])

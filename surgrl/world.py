@@ -1,13 +1,13 @@
 """An environment as training and evaluation see it: prepared frames, masks, expert labels, specs for the robot."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
-from .config import Config
+from .config import Config, apply_override
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .policy.image import prepare
@@ -35,8 +35,28 @@ def make_env(env_id: str, **options: Any) -> gymnasium.Env:
         return gymnasium.make(name, **options)
     except gymnasium.error.Error as error:
         raise UserError(f"task {env_id}: {error}; `surgrl list` shows what there is") from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"task {env_id}: {error}") from error
+    except TypeError as error:      # text where a number belongs, say
+        raise UserError(f"task {env_id}: one of the options {options} has the wrong type: {error}") from error
+
+
+def task_options(words: Iterable[str], *, own: Collection[str]) -> dict[str, Any]:
+    """`key=value` words as options of a task. own: those that the command sets itself, and nobody else may."""
+    options: dict[str, Any] = {}
+    for word in words:
+        apply_override(options, word)
+    taken = next((name for name in options if name in own), None)
+    if taken:
+        raise UserError(f"option {taken!r} is set by the command itself; leave it out")
+    return options
+
+
+def require_continuous(env: gymnasium.Env, why: str) -> None:
+    """UserError for an environment whose actions are choices; why: who needs numbers."""
+    if not isinstance(env.action_space, gymnasium.spaces.Box):
+        raise UserError(f"task {env.spec.id}: its actions are {env.action_space}, but {why} continuous ones; "
+                        "leave out the option that makes them discrete")
 
 
 class World:
@@ -48,6 +68,7 @@ class World:
 
         reward: weights of the reward's named terms, 1 where left out.
         """
+        require_continuous(env, "policies give")
         inner = env.unwrapped
         self.env, self.image, self._drawn, self._weights = env, image, drawn, dict(reward or {})
         self.proprio = ProprioSpec(proprio, inner.camera.frame if proprio else "")

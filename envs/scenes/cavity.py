@@ -4,16 +4,16 @@ import numpy as np
 
 from ..arm import PSM
 from ..camera import Camera
-from ..endoscope import EndoscopeLight
 from ..geometry import Array, look_at, rotation_by
 from ..proprio import arm_channels, arm_measured
-from ..randomise import Style, styled_camera, styled_light
+from ..randomise import Style
 from ..scene import MARKER, TARGET, Picture
 from ..state import State
 from . import bed, ports, shapes
 from .arms import Arms
 from .bullet import Bullet
 from .instrument import DrawnPSM
+from .theatre import restyle
 
 NEEDLE = 0.0083         # m, radius of a half-circle needle 26 mm long (as SH and RB-1 classes are told)
 
@@ -50,11 +50,7 @@ class Cavity:
 
     def restyle(self, style: Style) -> None:
         """Look like this from now on."""
-        self.camera = styled_camera(ports.CAMERA, style)
-        self._arms.face(self.camera.rotation)
-        self.bullet.relight(styled_light(EndoscopeLight(), style))
-        bed.dress(self.bullet, self._bed, style)
-        self._drawn.tint(style.instrument)
+        self.camera = restyle(style, bullet=self.bullet, bed_body=self._bed, arms=self._arms, drawn=self._drawn)
 
     def reset(self, rng: np.random.Generator) -> None:
         """Arm at home, at rest. Nothing is rebuilt."""

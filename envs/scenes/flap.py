@@ -6,10 +6,9 @@ from .. import textures
 from ..arm import PSM
 from ..camera import Camera
 from ..contact import Capsule
-from ..endoscope import EndoscopeLight
 from ..geometry import Array
 from ..proprio import arm_channels, arm_measured
-from ..randomise import Style, styled_camera, styled_light
+from ..randomise import Style
 from ..scene import Grip, Picture
 from ..state import State, part, prefixed
 from ..tissue import Material, Sheet
@@ -18,6 +17,7 @@ from .arms import Arms
 from .bullet import Bullet
 from .instrument import DrawnPSM, rods
 from .occlusion import Onlooker, Rod
+from .theatre import restyle
 
 ROWS, COLUMNS = 20, 20
 FAT = 5                 # seed of its texture, as built
@@ -58,14 +58,10 @@ class Flap:
 
     def restyle(self, style: Style) -> None:
         """Look and yield like this from now on; `reset` must follow."""
-        self.camera = styled_camera(ports.CAMERA, style)
-        self._arms.face(self.camera.rotation)
+        self.camera = restyle(style, bullet=self.bullet, bed_body=self._bed, arms=self._arms, drawn=self._drawn)
         self._onlooker = Onlooker(self.camera, self._faces)
-        self.bullet.relight(styled_light(EndoscopeLight(), style))
-        bed.dress(self.bullet, self._bed, style)
         seed = style.texture if style.texture >= 0 else FAT
         self.bullet.paint(self._sheet_body, f"fat {seed}", lambda: textures.fat(np.random.default_rng(seed)))
-        self._drawn.tint(style.instrument)
         built, factor = Material(), style.stiffness
         material = built._replace(stretch=built.stretch * factor, shear=built.shear * factor, bend=built.bend * factor)
         if material != self._sheet.material:

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from .errors import UserError
 
 Array = NDArray[Any]
-# What an arm can tell of itself, with units: the pose of its tip and the opening of its jaw.
-PROPRIO = {"x": "m", "y": "m", "z": "m", "qx": "1", "qy": "1", "qz": "1", "qw": "1", "jaw": "rad"}
+# What robots can tell of themselves, with units. An arm: the pose of its tip and the opening of its jaw. A flexible
+# scope: the bend of its tip towards the image's right and bottom, how much of its shaft is in, and its roll.
+ARM_PROPRIO = {"x": "m", "y": "m", "z": "m", "qx": "1", "qy": "1", "qz": "1", "qw": "1", "jaw": "rad"}
+SCOPE_PROPRIO = {"bend_x": "rad", "bend_y": "rad", "inserted": "m", "roll": "rad"}
+PROPRIO = ARM_PROPRIO | SCOPE_PROPRIO
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class ProprioSpec:
-    """What of the arm's own state the policy reads beside the image; empty for a policy on images alone."""
+    """What of the robot's own state the policy reads beside the image; empty for a policy on images alone."""
 
     names: tuple[str, ...] = ()      # out of PROPRIO, in the order of the network's input
     frame: str = ""                  # tf frame in which the pose is expressed
@@ -59,7 +62,8 @@ class ProprioSpec:
         """Refuse a name that no robot reports."""
         unknown = [name for name in self.names if name not in PROPRIO]
         if unknown:
-            raise UserError(f"proprio {unknown[0]!r} is unknown; allowed: {', '.join(PROPRIO)}")
+            raise UserError(f"proprio {unknown[0]!r} is unknown; allowed: of an arm {', '.join(ARM_PROPRIO)}; "
+                            f"of a flexible scope {', '.join(SCOPE_PROPRIO)}")
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,8 @@ def test_the_published_spaces_are_as_published():
     for kind, space in (("dvc", gymnasium.spaces.MultiDiscrete([3, 3, 3])), ("safe", gymnasium.spaces.Discrete(5))):
         env = gymnasium.make(ID, observation="state", actions=kind)
         assert env.action_space == space
+        env.reset(seed=0)
+        assert space.contains(expert(env)), "what it gives is a choice, not the rates of env.unwrapped.expert()"
         assert all(info["success"] for info in [run(env, seed, expert)[-1] for seed in range(4)])
         env.close()
 
@@ -259,4 +261,6 @@ def test_memory_does_not_grow_over_20000_steps_with_resets(seen):
         seed += 1
         if start is None and steps > 2000:      # caches are filled
             start = resident()
-    assert resident() - start < 5, (start, resident())
+    grown = resident() - start
+    print(f"grown by {grown:.2f} MB")
+    assert grown < 5

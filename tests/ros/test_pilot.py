@@ -6,6 +6,7 @@ import pytest
 from ros_nodes.inbox import Inbox
 from ros_nodes.messages import Pose, optical_to_crtk
 from ros_nodes.pilot import Pilot
+from surgrl.policy.errors import UserError
 from surgrl.policy.runtime import PolicyRuntime
 from surgrl.policy.safety import Limits
 
@@ -68,3 +69,8 @@ def test_the_policy_is_told_of_the_arm_in_its_own_order_and_frame(make_bundle, t
     pilot.runtime.act = lambda frame, proprio: heard.append(proprio) or act(frame, proprio)
     assert pilot.look(GREY, Clock.now) is not None
     assert np.allclose(heard[0], [0.4, 0.01, -0.5, 0.1])
+
+
+def test_a_policy_that_reads_what_no_arm_tells_is_refused(make_bundle, tmp_path):
+    with pytest.raises(UserError, match="reads bend_x, inserted, which no CRTK arm tells"):
+        fly(make_bundle(tmp_path, proprio=("bend_x", "jaw", "inserted")), Clock())

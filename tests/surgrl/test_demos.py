@@ -93,12 +93,24 @@ def test_a_folder_of_other_demonstrations_is_not_added_to(folder, capsys):
     (["surgrl/Fly-v0", "1", "out"], "surgrl/Fly-v0"), ([TASK, "0", "out"], "N is 0"),
     ([TASK, "1", "file"], "file is a file"), ([TASK, "1", "file/below"], "file is a file"),
     ([TASK, "1", "out", "--size", "4"], "image_size"), ([TASK, "1", "out", "--noise", "nan"], "--noise is nan"),
-    ([TASK, "1", "out", "--randomise", "wild"], "'wild'"), ([TASK, "1", "out", "--seed", "-1"], "--seed is -1")])
+    ([TASK, "1", "out", "randomise=wild"], "'wild'"), ([TASK, "1", "out", "colour=1"], "'colour' is unknown"),
+    ([TASK, "1", "out", "observation=state"], "set by the command"), ([TASK, "1", "out", "colour"], "key=value"),
+    (["surgrl/ColonNavigate-v0", "1", "out", "actions=dvc"], "demonstrations hold continuous ones"),
+    ([TASK, "1", "out", "--seed", "-1"], "--seed is -1")])
 def test_a_users_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     assert told in refused(capsys, "demos", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_options_of_the_task_are_taken_and_written_down(tmp_path, capsys):
+    words = ["demos", TASK, 1, tmp_path, "tolerance=0.002", "image_size=[32,48]", "randomise=mild"]
+    assert main([str(word) for word in words]) == 0
+    demo = demos.read_demo(tmp_path / "episode-000000.npz")
+    assert demo.options == {"noise": 0.0, "randomise": "mild", "tolerance": 0.002, "image_size": [32, 48]}
+    assert demo.frames.shape[1:3] == (32, 48)
+    assert "choose another folder" in refused(capsys, *words[:4])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

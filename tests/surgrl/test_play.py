@@ -25,13 +25,29 @@ def test_without_a_display_it_says_so_and_records_the_expert(tmp_path, monkeypat
 
 
 def test_the_expert_is_recorded_when_asked_for_without_a_word_on_windows(tmp_path, capsys):
-    assert main(["play", TASK, "--expert", "--out", str(tmp_path / "a.mp4"), "--randomise", "full"]) == 0
+    assert main(["play", TASK, "randomise=full", "--expert", "--out", str(tmp_path / "a.mp4")]) == 0
     assert "no window" not in capsys.readouterr().out and (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("kind", ["dvc", "safe"])
+def test_options_of_the_task_are_taken_and_image_size_is_that_of_the_picture(tmp_path, capsys, kind):
+    out = tmp_path / "a.mp4"
+    assert main(["play", "surgrl/ColonNavigate-v0", f"actions={kind}", "image_size=[48,64]",
+                 "randomise.power=[0.5,0.6]", "--expert", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip().endswith("success")
+    video = cv2.VideoCapture(str(out))
+    assert (video.get(cv2.CAP_PROP_FRAME_HEIGHT), video.get(cv2.CAP_PROP_FRAME_WIDTH)) == (48, 64)
+    video.release()
 
 
 @pytest.mark.parametrize(("words", "told"), [
     (["surgrl/Fly-v0"], "surgrl/Fly-v0"), ([TASK, "--seed", "-1"], "--seed is -1"),
-    ([TASK, "--expert", "--out", "here.txt"], "must be an mp4"), ([TASK, "--randomise", "wild"], "'wild'")])
+    ([TASK, "--expert", "--out", "here.txt"], "must be an mp4"), ([TASK, "randomise=wild"], "'wild'"),
+    ([TASK, "colour=1"], "option 'colour' is unknown; allowed: tolerance, target, image_size"),
+    ([TASK, "render_size=[9,9]"], "option 'render_size' is set by the command"),
+    ([TASK, "tolerance=small"], "has the wrong type"), ([TASK, "image_size=100"], "image_size is (100,)"),
+    ([TASK, "image_size"], "not of the form key=value"), ([TASK, "eyes=smell"], "'smell'"),
+    (["surgrl/ColonNavigate-v0", "actions=joystick"], "'joystick'")])
 def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)
     assert main(["play", *words]) == 1
@@ -78,6 +94,22 @@ def test_the_window_plays_until_escape_with_the_expert_when_asked(monkeypatch):
     env.close()
     assert seeds == [3, 4] and shown[-1] == "closed" and len(shown) == 67
     assert shown[0].shape == (48, 64, 3)
+
+
+def test_keys_choose_among_discrete_actions(monkeypatch):
+    codes, done = iter([65363, 65363, play.ESCAPE]), []
+    monkeypatch.setattr(cv2, "imshow", lambda title, picture: None)
+    monkeypatch.setattr(cv2, "waitKeyEx", lambda wait: next(codes))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *asked: 1.0)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+    monkeypatch.setattr(play.time, "sleep", lambda rest: None)
+    env = play.make_env("surgrl/ColonNavigate-v0", observation="state", render_mode="rgb_array", render_size=(48, 64),
+                        actions="safe")
+    step = env.step
+    env.step = lambda action: done.append(action) or step(action)
+    play.play(env, 0)
+    env.close()
+    assert done == [0, 1, 1]        # straight on until the first key, then right
 
 
 @pytest.mark.parametrize("built", ["  GUI:           NONE\n", "  GUI:           GTK3\n"])

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError
+from surgrl.policy.runtime import PolicyRuntime
+from surgrl.policy.spec import ProprioSpec
 from surgrl.run import Progress, Run, Table
 from surgrl.train import make_parts
 
@@ -63,6 +66,26 @@ def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained
     said = surgrl("check", tmp_path / "bundle")
     assert said.returncode == 0 and "acts as exported" in said.stdout
     assert surgrl("eval", tmp_path / "bundle", "--episodes", 1, "--no-baselines").returncode == 0
+
+
+def test_a_policy_that_reads_a_flexible_scope_trains_exports_and_runs(tmp_path):
+    done = surgrl("train", "reach-demo", "name=scope", *TINY, "env.id=surgrl/ColonNavigate-v0", "image.proprio=true",
+                  "demos.episodes=1", "demos.updates=10", "steps=10", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    bundle = export(tmp_path / "scope", tmp_path / "bundle", episodes=1)
+    assert bundle.proprio == ProprioSpec(("bend_x", "bend_y", "inserted", "roll"), "colonoscope")
+    said = surgrl("check", tmp_path / "bundle")
+    assert said.returncode == 0 and "proprio bend_x, bend_y, inserted, roll" in said.stdout
+    action = PolicyRuntime(bundle).act(np.zeros((480, 640, 3), np.uint8), np.array([0.1, -0.1, 0.3, 0.0]))
+    assert action.shape == (3,) and np.isfinite(action).all()
+    assert surgrl("eval", tmp_path / "bundle", "--episodes", 1, "--no-baselines").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["dvc", "safe"])
+def test_discrete_actions_are_refused_by_name(tmp_path, kind):
+    said = surgrl("train", "reach-demo", *TINY, "env.id=surgrl/ColonNavigate-v0", f"env.options.actions={kind}",
+                  "--runs", tmp_path)
+    assert said.returncode == 1 and "policies give continuous ones" in said.stderr and not list(tmp_path.iterdir())
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
