@@ -2,6 +2,8 @@
 
 python benchmarks/update.py [--size 64] [--batch 128] [--stack 3] [--seconds 10] [--threads 2] [--hidden 1024]
 The plain one: NCHW float32, grid_sample shift, Adam as it comes, the C library's allocator as it comes.
+The floor: the update's multiplications (counted, convolutions and matrices) at the speed of one large float32 matrix
+product, measured in the same run. The reference setting of the paper is --size 84 --batch 256.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, mse_loss, pad
+from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from models.allocator import keep_freed_memory
@@ -154,6 +157,15 @@ def serve(args: argparse.Namespace) -> None:
     agents: dict[str, Any] = {}
     for line in sys.stdin:
         name, seconds = json.loads(line)
+        if name == "peak":
+            print(json.dumps(peak(args.threads)), flush=True)
+            continue
+        if name == "work":
+            counter = FlopCounterMode(display=False)
+            with counter:
+                agents["drqv2"].update(memory)
+            print(json.dumps(counter.get_total_flops()), flush=True)
+            continue
         if name == "sampling":
             found = times(lambda: memory.sample(args.batch), seconds)
         else:
@@ -162,6 +174,18 @@ def serve(args: argparse.Namespace) -> None:
             agent = agents[name]
             found = times(lambda agent=agent: agent.update(memory), seconds)
         print(json.dumps(found), flush=True)
+
+
+def peak(threads: int) -> float:
+    """Floating-point operations per second of a large float32 matrix product, the best of several."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(2, 3072, 3072)
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 3072 ** 3 / min(seconds)
 
 
 def make(name: str, args: argparse.Namespace) -> Any:
@@ -173,6 +197,13 @@ def make(name: str, args: argparse.Namespace) -> Any:
     return make_agent("drqv2", options, objectives=chosen.get("objectives", ()),
                       encoder=chosen.get("encoder"), action_dim=ACTIONS,
                       image_shape=(3 * args.stack, args.size, args.size))
+
+
+def ask(worker: subprocess.Popen[str], name: str, seconds: float = 0.0) -> Any:
+    """What a measuring process answers."""
+    worker.stdin.write(json.dumps([name, seconds]) + "\n")
+    worker.stdin.flush()
+    return json.loads(worker.stdout.readline())
 
 
 def main() -> None:
@@ -204,12 +235,10 @@ def main() -> None:
     for turn, name in itertools.product(range(rounds), rows):
         if sys.stderr.isatty():
             print(f"\rround {turn + 1} of {rounds}: {name:<30}", end="", file=sys.stderr, flush=True)
-        worker = workers["stock" if name == PLAIN else "tuned"]
-        worker.stdin.write(json.dumps([name, args.seconds / rounds]) + "\n")
-        worker.stdin.flush()
-        answer = json.loads(worker.stdout.readline())
+        answer = ask(workers["stock" if name == PLAIN else "tuned"], name, args.seconds / rounds)
         wall[name] += answer[0]
         cpu[name] += answer[1]
+    speed, operations = (ask(workers["tuned"], name) for name in ("peak", "work"))
     for worker in workers.values():
         worker.stdin.close()
         worker.wait()
@@ -223,6 +252,9 @@ def main() -> None:
         print(f"{name:<28}{1e3 / ms:>10.2f}{ms:>8.1f}{work:>8.1f}"
               f"{1e3 * statistics.median(wall[PLAIN]) / ms:>9.2f}"
               f"{1e3 * statistics.median(cpu[PLAIN]) / work:>14.2f}")
+    floor = 1e3 * operations / speed
+    print(f"floor of drqv2: {operations / 1e9:.1f} GFLOP at {speed / 1e9:.0f} GFLOP/s are {floor:.1f} ms, "
+          f"{floor / (1e3 * min(wall['drqv2'])):.0%} of its best update ({1e3 * min(wall['drqv2']):.1f} ms)")
     share = statistics.median(cpu["sampling"]) / statistics.median(cpu["drqv2"])
     print(f"drawing a batch: {1e3 * statistics.median(cpu['sampling']):.1f} ms of CPU, "
           f"{share:.1%} of drqv2's update")
