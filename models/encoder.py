@@ -1,4 +1,4 @@
-"""Images to latents: the convolutions of DrQ-v2 (Yarats et al. 2021), and DEAR's pooled projection on top."""
+"""Images to latents: the convolutions of DrQ-v2 (Yarats et al. 2021), DEAR's pooled projection on top; and DVC's."""
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,35 @@ class Encoder(nn.Module):
         floats = torch.add(self.offset, floats, alpha=1 / 255)          # x / 255 - 0.5 in one pass
         features = self.convolutions(floats)                            # (B, width, h, w)
         return self.projection(features.permute(0, 2, 3, 1).flatten(1))
+
+
+class Simple(nn.Module):
+    """Two convolutions on brightness alone: ML-Agents' `simple` encoder, which DVC's agents see through."""
+
+    latent_dim: int
+
+    def __init__(self, channels: int, size: tuple[int, int], *, width: int = 16, grey: bool = True):
+        """size: (H, W) px. width: of the first convolution, half of the second's. grey: drop the colours."""
+        super().__init__()
+        if min(size) < 36:
+            raise ValueError(f"images are {size} px; the simple encoder needs 36 px a side or more")
+        self.channels, self.size, self.grey = channels, tuple(size), grey
+        planes = channels // 3 if grey else channels
+        self.convolutions = nn.Sequential(nn.Conv2d(planes, width, 8, 4), nn.ELU(inplace=True),
+                                          nn.Conv2d(width, 2 * width, 4, 2), nn.ELU(inplace=True))
+        rows, columns = (((side - 8) // 4 + 1 - 4) // 2 + 1 for side in size)
+        self.latent_dim = 2 * width * rows * columns
+        # Rec. 601 luma, as cameras and DVC's own image processing weigh colours.
+        self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]) / 255, persistent=False)
+        self.apply(orthogonal)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 -> (B, D) float32."""
+        if self.grey:
+            floats = (images.unflatten(1, (-1, 3)).float() * self.luma[:, None, None]).sum(2) - 0.5
+        else:
+            floats = images.float() / 255 - 0.5
+        return self.convolutions(floats).flatten(1)
 
 
 def _left(side: int, pool: int | None) -> int:

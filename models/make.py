@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from .agent import Agent
-from .encoder import Encoder
 
-AGENTS = {"drqv2": "agents.drqv2:DrQv2"}
+AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
+ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 
@@ -24,13 +24,16 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
     """An agent for images (C, h, w). The same arguments give the same weights, bit for bit.
 
     objectives: each a mapping of name, weight (default 1) and the objective's own options.
-    encoder: options of Encoder. ValueError names an unknown name or option, or a value of the wrong type.
+    encoder: its name (default drqv2) and options. ValueError names an unknown name or option, or a value of the
+    wrong type.
     """
     build = _resolve(AGENTS, "agent", name)
+    encoder = dict(encoder or {})
+    see = _resolve(ENCODERS, "encoder", encoder.pop("name", "drqv2"))
     channels, height, width = image_shape
     device = torch.device(device)
     with _seeded(seed):
-        eyes = Encoder(channels, (height, width), **check_options("encoder", Encoder, encoder or {}))
+        eyes = see(channels, (height, width), **check_options("encoder", see, encoder))
     chosen = []
     for place, entry in enumerate(objectives):
         entry = dict(entry)

@@ -18,6 +18,9 @@ class EnvConfig:
 
     id: str = "surgrl/Reach-v0"                         # Gymnasium id
     options: dict[str, Any] = field(default_factory=dict)   # passed to gymnasium.make
+    reward: dict[str, float] = field(default_factory=dict)  # weights of named terms of the reward; 1 where left out
+    seeds: int = 0              # episodes that differ: so many take turns; 0: no two are alike
+    workers: int = 4            # environments side by side, for agents that learn on-policy
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Config:
                  "memory.nstep": (self.memory.nstep, 1), "memory.capacity": (self.memory.capacity, 1000),
                  "demos.episodes": (self.demos.episodes, 0), "demos.noise": (self.demos.noise, 0),
                  "demos.updates": (self.demos.updates, 0), "eval.every": (self.eval.every, 1),
-                 "eval.episodes": (self.eval.episodes, 1)}
+                 "eval.episodes": (self.eval.episodes, 1), "env.seeds": (self.env.seeds, 0),
+                 "env.workers": (self.env.workers, 1)}
         for key, (value, low) in least.items():
             if not value >= low:
                 raise UserError(f"config: {key} is {value}; it must be at least {low}")

@@ -68,11 +68,15 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
         "torch": torch.__version__, "commit": _commit(), "config": plain(config)}
     policy = agent.policy().eval().cpu()
     with atomic_folder(out) as folder:
-        bundle = PolicyBundle(folder, config.env.id, world.image, world.proprio, world.action, origin)
+        bundle = PolicyBundle(folder, config.env.id, world.image, world.proprio, world.action, origin,
+                              getattr(policy, "state_dim", 0))
         frames, proprio, planes = _golden_inputs(bundle)
-        actions = _actions(policy, planes, proprio)
-        _write_onnx(policy, planes, proprio, bundle.onnx)
-        _prove_parity(bundle.onnx, planes, proprio, actions)
+        inputs = _inputs(planes, proprio)
+        actions, states = _actions(policy, inputs, bundle.state)
+        if bundle.state:
+            inputs["state"] = states
+        _write_onnx(policy, inputs, bundle.onnx)
+        _prove_parity(bundle.onnx, inputs, actions)
         bundle.write(frames, proprio, actions)
         if episodes:
             camera = camera_world(bundle)
@@ -103,26 +107,36 @@ def _inputs(planes: Array, proprio: Array) -> dict[str, Array]:
     return {"images": planes} | ({"proprio": proprio} if proprio.shape[1] else {})
 
 
-def _actions(policy: nn.Module, planes: Array, proprio: Array) -> Array:
+def _actions(policy: nn.Module, inputs: dict[str, Array], state_dim: int) -> tuple[Array, Array]:
+    """Actions (n, A) of the frames in order, and the recurrent states (n, S) before each."""
+    tensors = [torch.as_tensor(value) for value in inputs.values()]
     with torch.no_grad():
-        return policy(*(torch.as_tensor(value) for value in _inputs(planes, proprio).values())).numpy()
+        if not state_dim:
+            return policy(*tensors).numpy(), np.zeros((len(tensors[0]), 0), np.float32)
+        state, actions, states = torch.zeros(1, state_dim), [], []
+        for now in zip(*(tensor.split(1) for tensor in tensors), strict=True):
+            states.append(state)
+            action, state = policy(now[0], now[1] if len(now) > 1 else None, state)
+            actions.append(action)
+    return torch.cat(actions).numpy(), torch.cat(states).numpy()
 
 
-def _write_onnx(policy: nn.Module, planes: Array, proprio: Array, path: Path) -> None:
+def _write_onnx(policy: nn.Module, inputs: dict[str, Array], path: Path) -> None:
     """Trace with two rows, so that the batch size stays free."""
-    inputs = _inputs(planes[:2], proprio[:2])
+    tensors = {name: torch.as_tensor(values[:2]) for name, values in inputs.items()}
     batch = torch.export.Dim("batch", min=1, max=256)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")     # the exporter speaks of its own future, not of this network
-        torch.onnx.export(policy, tuple(torch.as_tensor(value) for value in inputs.values()), str(path), dynamo=True,
-                          input_names=list(inputs), output_names=["action"], opset_version=OPSET,
-                          dynamic_shapes=tuple({0: batch} for _ in inputs), external_data=False, verbose=False)
+        torch.onnx.export(policy, kwargs=tensors, f=str(path), dynamo=True, input_names=list(inputs),
+                          output_names=["action", "next_state"] if "state" in inputs else ["action"],
+                          opset_version=OPSET, dynamic_shapes={name: {0: batch} for name in inputs},
+                          external_data=False, verbose=False)
 
 
-def _prove_parity(path: Path, planes: Array, proprio: Array, actions: Array) -> None:
+def _prove_parity(path: Path, inputs: dict[str, Array], actions: Array) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    error = float(np.abs(session.run(None, _inputs(planes, proprio))[0] - actions).max())
+    error = float(np.abs(session.run(None, inputs)[0] - actions).max())
     if not error <= PARITY:
         raise UserError(f"the exported network differs from the trained one by {error:.2g}, allowed {PARITY:.0e}; "
                         "nothing was written")

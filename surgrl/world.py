@@ -1,5 +1,6 @@
 """An environment as training and evaluation see it: prepared frames, masks, expert labels, specs for the robot."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -42,10 +43,13 @@ class World:
     """One environment, its frames prepared by the same function that the robot uses."""
 
     def __init__(self, env: gymnasium.Env, *, image: ImageSpec, drawn: ImageSpec | None,
-                 proprio: tuple[str, ...] = ()):
-        """image: how the robot's frames are prepared. drawn: how the simulator's are; None: left as they come."""
+                 proprio: tuple[str, ...] = (), reward: Mapping[str, float] | None = None):
+        """image: how the robot's frames are prepared. drawn: how the simulator's are; None: left as they come.
+
+        reward: weights of the reward's named terms, 1 where left out.
+        """
         inner = env.unwrapped
-        self.env, self.image, self._drawn = env, image, drawn
+        self.env, self.image, self._drawn, self._weights = env, image, drawn, dict(reward or {})
         self.proprio = ProprioSpec(proprio, inner.camera.frame if proprio else "")
         self._own = [inner.proprio_names.index(name) for name in proprio]
         name, unit, low, high = zip(*inner.channels, strict=True)
@@ -87,6 +91,13 @@ class World:
     def _moment(self, obs: dict[str, Array], reward: float, terminated: bool, truncated: bool,
                 info: dict[str, Any]) -> Moment:
         frame = self.prepare_recorded(obs["image"])
+        if self._weights and "reward_terms" in info and info["reward_terms"]:
+            terms = info["reward_terms"]
+            unknown = [name for name in self._weights if name not in terms]
+            if unknown:
+                raise UserError(f"config: env.reward names {unknown[0]!r}; the terms of {self.env.spec.id} are "
+                                f"{', '.join(terms)}")
+            reward = sum(self._weights.get(name, 1.0) * value for name, value in terms.items())
         return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info)
 
 
@@ -100,10 +111,16 @@ def training_world(config: Config) -> World:
                       size=(config.image.size, config.image.size), stack=config.image.stack,
                       rate=round(1 / env.unwrapped.dt, 6))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
-    return World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else ())
+    return World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
+                 reward=config.env.reward)
 
 
 def camera_world(bundle: PolicyBundle, height: int = 120) -> World:
     """The world that a bundle was made for, seen by a camera of the robot's shape, `height` px high."""
     env = make_env(bundle.task, image_size=(height, height * bundle.image.width // bundle.image.height))
     return World(env, image=bundle.image, drawn=None, proprio=bundle.proprio.names)
+
+
+def training_seed(config: Config, episode: int) -> int:
+    """Of the agent's own episode of that number; with env.seeds, so many take turns."""
+    return config.seed * 10 ** 6 + (episode % config.env.seeds if config.env.seeds else episode)

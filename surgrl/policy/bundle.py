@@ -12,7 +12,7 @@ import yaml
 from .errors import UserError
 from .spec import ActionSpec, Array, ImageSpec, ProprioSpec
 
-FORMAT = 1
+PLAIN, RECURRENT = 1, 2      # formats: the second has a recurrent state, which older readers do not feed
 FILES = ("policy.onnx", "golden.npz")
 
 
@@ -26,10 +26,12 @@ class PolicyBundle:
     proprio: ProprioSpec
     action: ActionSpec
     origin: dict[str, Any]      # agent, config, seed, steps, commit, scores: how this policy came to be
+    state: int = 0              # S, numbers that a recurrent policy remembers from frame to frame; 0: none
 
     @property
     def onnx(self) -> Path:
-        """The network: `images` (B, 3*stack, h, w) uint8 [, `proprio` (B, P) float32] -> (B, A) in -1..1."""
+        """The network: `images` (B, 3*stack, h, w) uint8 [, `proprio` (B, P) float32] [, `state` (B, S) float32]
+        -> `action` (B, A) in -1..1 [, `next_state` (B, S)]. An episode's first state is 0."""
         return self.folder / "policy.onnx"
 
     def golden(self) -> dict[str, Array]:
@@ -41,8 +43,9 @@ class PolicyBundle:
         """Write golden.npz and the manifest beside the policy.onnx that is already in `folder`."""
         np.savez_compressed(self.folder / "golden.npz", frames=frames, proprio=proprio, actions=actions)
         manifest: dict[str, Any] = {
-            "format": FORMAT, "task": self.task, "image": asdict(self.image), "proprio": asdict(self.proprio),
-            "action": asdict(self.action), "origin": self.origin,
+            "format": RECURRENT if self.state else PLAIN, "task": self.task, "image": asdict(self.image),
+            "proprio": asdict(self.proprio),
+            "action": asdict(self.action), **({"state": self.state} if self.state else {}), "origin": self.origin,
             "sha256": {name: _file_hash(self.folder / name) for name in FILES}}
         manifest = json.loads(json.dumps(manifest))     # tuples to lists, as YAML reads them back
         manifest["sha256"]["manifest"] = _manifest_hash(manifest)
@@ -65,7 +68,7 @@ class PolicyBundle:
                                 "(sha256 differs); it was changed or damaged: copy or export the bundle anew")
         return cls(folder, manifest["task"], ImageSpec(**_tuples(manifest["image"])),
                    ProprioSpec(**_tuples(manifest["proprio"])), ActionSpec(**_tuples(manifest["action"])),
-                   manifest["origin"])
+                   manifest["origin"], int(manifest.get("state", 0)))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -73,9 +76,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML; copy or export the bundle anew") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") not in (PLAIN, RECURRENT):
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise UserError(f"{path}: bundle format {found!r}, this surgrl reads {FORMAT}; "
+        raise UserError(f"{path}: bundle format {found!r}, this surgrl reads {PLAIN} and {RECURRENT}; "
                         "export it anew with this version")
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or hashes.get("manifest") != _manifest_hash(manifest):

@@ -31,11 +31,13 @@ class PolicyRuntime:
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(bundle.onnx), options, providers=list(providers))
         self._frames: deque[Array] = deque(maxlen=bundle.image.stack)
+        self._state = np.zeros((1, bundle.state), np.float32)
         self.golden_error = self._prove_golden(tolerance)
 
     def reset(self) -> None:
-        """Forget the frames of the last episode."""
+        """Forget the frames of the last episode, and what a recurrent policy remembers."""
         self._frames.clear()
+        self._state = np.zeros_like(self._state)
 
     def act(self, frame: Array, proprio: Array | None = None) -> Array:
         """(H, W, 3) uint8 RGB [, (P,)] -> (A,) float64 in the units of bundle.action."""
@@ -53,7 +55,13 @@ class PolicyRuntime:
                 raise UserError(f"this policy reads proprio {self.bundle.proprio.names}; "
                                 f"got {None if proprio is None else np.shape(proprio)}")
             inputs["proprio"] = np.asarray(proprio, np.float32)[None]
-        actions: Array = np.asarray(self.session.run(None, inputs)[0])[0]       # (A,)
+        if self.bundle.state:
+            inputs["state"] = self._state
+        outputs = self.session.run(None, inputs)
+        if self.bundle.state:
+            # A state that is not finite would spoil all that follows; the action that came of it is NaN too: hold.
+            self._state = outputs[1] if np.isfinite(outputs[1]).all() else np.zeros_like(self._state)
+        actions: Array = np.asarray(outputs[0])[0]                              # (A,)
         return actions
 
     def _prove_golden(self, tolerance: float) -> float:

@@ -9,7 +9,8 @@ from models.memory import EpisodeMemory
 
 SIDE, ACTIONS, PROPRIO = 20, 2, 3
 PROJECTED = {"width": 4, "pool": 2, "latent_dim": 24}       # serves every objective
-SMALL = {"batch_size": 8, "feature_dim": 8, "hidden_dim": 16, "explore_steps": 0, "lr": 1e-3}
+SMALL = {"batch_size": 8, "feature_dim": 8, "hidden_dim": 16, "lr": 1e-3}
+OWN = {"drqv2": {"explore_steps": 0}, "sac": {"explore_steps": 0, "views": 1}, "bc": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def _one_thread():
 def make_small():
     """make_agent with small sizes; keyword options go to the agent."""
     def make(*objectives, name="drqv2", seed=0, proprio_dim=PROPRIO, encoder=PROJECTED, **options):
-        return make_agent(name, {**SMALL, **options}, objectives=objectives, image_shape=(9, SIDE, SIDE),
+        return make_agent(name, {**SMALL, **OWN[name], **options}, objectives=objectives, image_shape=(9, SIDE, SIDE),
                           action_dim=ACTIONS, proprio_dim=proprio_dim, encoder=encoder, seed=seed)
     return make
 

@@ -10,9 +10,9 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-@pytest.mark.parametrize("proprio_dim", [0, 3])
-def test_onnx_policy_equals_torch_policy(make_small, make_memory, proprio_dim, tmp_path):
-    agent = make_small(proprio_dim=proprio_dim)
+@pytest.mark.parametrize("name, proprio_dim", [("drqv2", 0), ("drqv2", 3), ("sac", 0), ("sac", 3), ("bc", 3)])
+def test_onnx_policy_equals_torch_policy(make_small, make_memory, name, proprio_dim, tmp_path):
+    agent = make_small(name=name, proprio_dim=proprio_dim)
     agent.update(make_memory(proprio_dim=proprio_dim))
     policy = agent.policy().eval()
     names = ("images", "proprio")[:1 + (proprio_dim > 0)]

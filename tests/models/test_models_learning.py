@@ -1,4 +1,4 @@
-"""Put the tool where the dot is: learnt from images by value and by imitation, not from shuffled pixels."""
+"""Put the tool where the dot is: learnt from images by value and from labels, not from shuffled pixels."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,10 @@ from models.make import make_agent
 from models.memory import EpisodeMemory
 
 SIDE, STEPS = 36, 4     # px, steps of an episode
-OPTIONS = {"batch_size": 64, "feature_dim": 32, "hidden_dim": 128, "tau": 0.05, "explore_steps": 150,
-           "std_start": 0.6, "std_end": 0.2, "std_steps": 800}
+BEGIN = 150             # steps before the first update
+SIZES = {"batch_size": 64, "feature_dim": 32, "hidden_dim": 128}
+VALUE = {**SIZES, "tau": 0.05, "explore_steps": BEGIN}
+DRQV2 = {**VALUE, "std_start": 0.6, "std_end": 0.2, "std_steps": 800}
 
 
 class Dot:
@@ -56,9 +58,9 @@ def success(agent, blind, episodes=100):
     return near / episodes
 
 
-def train(steps, blind, **options):
+def train(name, steps, blind, **options):
     """An agent that lived and learnt for `steps`, every step labelled by the expert."""
-    agent = make_agent("drqv2", {**OPTIONS, **options}, image_shape=(3, SIDE, SIDE), action_dim=2,
+    agent = make_agent(name, options, image_shape=(3, SIDE, SIDE), action_dim=2,
                        encoder={"width": 8}, seed=0)
     memory = EpisodeMemory(2000, frame_shape=(SIDE, SIDE, 3), action_dim=2, stack=1, nstep=1, gamma=0.5,
                            extras=("expert",))
@@ -70,14 +72,24 @@ def train(steps, blind, **options):
         action = agent.act(planes(image), True)
         image, reward = world.step(action)
         memory.add(action, reward, False, image, expert=world.expert())
-        if step >= OPTIONS["explore_steps"]:
+        if step >= BEGIN:
             agent.update(memory)
     return agent
 
 
-@pytest.mark.parametrize("steps, options", [(1500, {"lr": 2e-3}),
-                                            (800, {"lr": 1e-3, "imitation": 1.0, "q_weight": 0.0})],
-                         ids=["by_value", "by_imitation"])
-def test_drqv2_finds_the_dot_in_images_and_not_in_shuffled_ones(steps, options):
-    sighted, blind = (success(train(steps, shuffled, **options), shuffled) for shuffled in (False, True))
-    assert sighted >= 0.75 and blind <= 0.25
+CASES = {"drqv2_by_value": ("drqv2", 1500, {**DRQV2, "lr": 2e-3}),
+         "drqv2_by_imitation": ("drqv2", 800, {**DRQV2, "lr": 1e-3, "imitation": 1.0, "q_weight": 0.0}),
+         "sac_by_value": ("sac", 1500, {**VALUE, "views": 1, "lr": 2e-3}),
+         "bc_by_labels": ("bc", 800, {**SIZES, "lr": 1e-3, "std": 0.3})}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_agent_finds_the_dot_in_images(case):
+    name, steps, options = CASES[case]
+    assert success(train(name, steps, False, **options), False) >= 0.75
+
+
+@pytest.mark.parametrize("case", ["drqv2_by_value", "bc_by_labels"])
+def test_agent_does_not_find_the_dot_in_shuffled_images(case):
+    name, steps, options = CASES[case]
+    assert success(train(name, steps, True, **options), True) <= 0.25

@@ -11,9 +11,10 @@ import pytest
 from surgrl import demos
 from surgrl.cli import main
 from surgrl.config import load_config
+from surgrl.offpolicy import OffPolicyTrainer
 from surgrl.policy.errors import UserError
 from surgrl.run import Run
-from surgrl.train import Trainer, make_parts
+from surgrl.train import make_parts
 from surgrl.world import make_env
 
 TASK = "surgrl/Reach-v0"
@@ -144,7 +145,7 @@ def remembered(tmp_path, name, *overrides):
     run = Run(tmp_path / name)
     run.begin(load_config("reach-demo", [f"name={name}", *TINY, "image.proprio=true", *overrides]))
     world, agent, memory = make_parts(run.config())
-    trainer = Trainer(run, run.config(), world, agent, memory, quiet=True)
+    trainer = OffPolicyTrainer(run, run.config(), world, agent, memory, quiet=True)
     trainer._demonstrate()
     trainer.close()
     return memory

@@ -1,0 +1,311 @@
+"""DVC, deep visuomotor control (Pore et al. 2022, IROS, pp. 9582-9588): PPO end to end from endoscope images.
+
+PPO: Schulman et al. 2017, arXiv:1707.06347. The constrained variant (Corsi, Marzari, Pore et al. 2023,
+arXiv:2303.03207) keeps an episode's cost below a limit by a Lagrange multiplier (Ray et al. 2019, section 4).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..actions import make_head
+from ..encoder import Encoder
+from ..heads import Standardise, mlp, orthogonal
+from ..memory import EpisodeMemory
+from ..objective import Objective
+from ..recurrent import Recurrent
+from ..rollout import Rollout, advantages
+
+Array = NDArray[Any]
+
+
+class Choice(NamedTuple):
+    """What the policy does in N environments, and what PPO has to remember of it."""
+
+    action: Tensor      # (N, A) in [-1, 1]
+    drawn: Tensor       # (N, R)
+    log_prob: Tensor    # (N,)
+    values: Tensor      # (N, 2), of reward and cost
+    state: Tensor       # (N, S), after this step
+
+
+class Dvc:
+    """On-policy actor-critic; encoder, policy and values learn together from the reward alone.
+
+    Differs from the released settings: rewards are scaled by the spread of returns (Engstrom et al. 2020,
+    arXiv:2005.12729), insertion is an action like the others.
+    """
+
+    on_policy = True
+
+    def __init__(self, encoder: Encoder, action_dim: int, proprio_dim: int,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
+                 actions: str = "gaussian", std: float = 0.6, bins: int = 3, choices: list | None = None,
+                 hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
+                 horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
+                 clip: float = 0.2, gamma: float = 0.99, trace: float = 0.95, entropy: float = 5e-3,
+                 value_weight: float = 0.5, grad_limit: float = 0.5, imitation: float = 0.0,
+                 cost_limit: float = -1.0, cost_lr: float = 0.05):
+        """Defaults are those released with DVC, where there were any.
+
+        actions: gaussian (first spread `std`), bins (DVC's multi-discrete: `bins` values per channel) or choices
+        (one of a list of actions). recurrent: units of a GRU behind the encoder, learnt over `sequence` steps; 0:
+        none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
+        imitation: weight of the error to the expert's action. cost_limit: mean cost of an episode that is allowed;
+        below 0: costs are not looked at. cost_lr: of the multiplier.
+        """
+        if objectives:
+            raise ValueError("dvc learns end to end; it takes no objectives: leave them out, or take drqv2 or sac")
+        length = sequence if recurrent else 1
+        if not (horizon >= 2 and horizon % length == 0 and batch_size >= length >= 1 and epochs >= 1):
+            raise ValueError(f"dvc horizon {horizon} must be a multiple of sequence {length} and at least 2, "
+                             f"batch_size {batch_size} at least {length}, epochs {epochs} at least 1")
+        self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
+        self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
+        self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
+        self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
+        self.needs = ("expert",) if imitation > 0 else ()
+        self.random = torch.Generator().manual_seed(seed)
+        head = make_head(actions, hidden_dim, action_dim, std=std, bins=bins, choices=choices)
+        self.net = Net(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr, eps=1e-5, fused=True)
+        self.returns = ReturnScale(gamma)
+        self.multiplier = 0.0       # of the cost
+        self.steps = 0              # of all environments
+        self._state = self.first_state(1)
+
+    def first_state(self, count: int) -> Tensor:
+        """What the policy remembers as `count` episodes begin: (count, S)."""
+        return torch.zeros(count, self.net.memory.size, device=self.device)
+
+    def act(self, obs: Array, explore: bool, proprio: Array | None = None) -> Array:
+        """(C, H, W) uint8 [, (P,)] -> (A,) float32 in [-1, 1]; remembers where it is in the episode."""
+        own = np.zeros(0, np.float32) if proprio is None else np.asarray(proprio, np.float32)
+        choice = self.choose(torch.as_tensor(obs)[None], torch.as_tensor(own)[None], self._state, explore)
+        self._state = choice.state
+        return choice.action[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def choose(self, obs: Tensor, proprio: Tensor, state: Tensor, explore: bool = True) -> Choice:
+        """(N, C, H, W) uint8, (N, P), (N, S): an action for each of N environments."""
+        features, state = self.net.look(obs.to(self.device), proprio.to(self.device), state)
+        numbers, head = self.net.numbers(features), self.net.head
+        drawn = head.draw(numbers, self.random)
+        action = head.action(drawn) if explore else head.best(numbers)
+        return Choice(action, drawn, head.log_prob(numbers, drawn), self.net.values(features), state)
+
+    @torch.inference_mode()
+    def values(self, obs: Tensor, proprio: Tensor, state: Tensor) -> Tensor:
+        """(N, C, H, W) uint8, (N, P), (N, S) -> (N, 2), of reward and cost."""
+        return self.net.values(self.net.look(obs.to(self.device), proprio.to(self.device), state)[0])
+
+    def learn(self, rollout: Rollout) -> dict[str, float]:
+        """Some epochs over one rollout; metrics are means over the minibatches."""
+        self.steps += rollout.reward.numel()
+        left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * left
+        scale = self.returns.observe(rollout.reward, rollout.ended)
+        gains, targets = self._advantages(rollout, scale)
+        found: dict[str, list[Tensor]] = {}
+        for _ in range(self.epochs):
+            for times, which in self._minibatches(*rollout.reward.shape):
+                for name, value in self._step(rollout, gains, targets, times, which).items():
+                    found.setdefault(name, []).append(value)
+        # Not before: the probabilities of the rollout are of proprio as it was scaled then.
+        self.net.standardise.observe(rollout.proprio.flatten(0, 1).to(self.device))
+        metrics = {name: float(torch.stack(values).mean()) for name, values in found.items()}
+        return metrics | {"rollout/reward": float(rollout.reward.mean()), "rollout/cost": float(rollout.cost.mean()),
+                          "cost/multiplier": self.multiplier}
+
+    def constrain(self, cost: float) -> None:
+        """Tell the mean cost of the last episodes: the multiplier grows while it is above the limit."""
+        if self.cost_limit >= 0:
+            self.multiplier = max(0.0, self.multiplier + self.cost_lr * (cost - self.cost_limit))
+
+    def update(self, memory: EpisodeMemory) -> dict[str, float]:
+        """One step of imitation on remembered demonstrations, before any rollout."""
+        batch = memory.sample(min(self.batch_size, 256), ("expert",)).to(self.device)
+        self.net.standardise.observe(batch.proprio)
+        features, _ = self.net.look(batch.obs, batch.proprio, self.first_state(len(batch.obs)))
+        error = self._imitation(self.net.numbers(features), batch.extra["expert"])
+        self._descend({"imitation/loss": error})
+        return {"imitation/error": float(error.detach())}
+
+    def policy(self) -> nn.Module:
+        """(B, C, H, W) uint8 [, (B, P)] [, (B, S)] -> (B, A) [, (B, S)]: the likeliest action."""
+        return Greedy(self.net)
+
+    def reset(self) -> None:
+        """An episode begins."""
+        self._state = self.first_state(1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next rollout's learning depends on."""
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "random": self.random.get_state(), "steps": self.steps, "multiplier": self.multiplier,
+                "returns": self.returns.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where state_dict() was taken."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.random.set_state(state["random"].cpu())
+        self.returns.load_state_dict(state["returns"])
+        self.steps, self.multiplier = int(state["steps"]), float(state["multiplier"])
+
+    def _advantages(self, rollout: Rollout, scale: float) -> tuple[Tensor, Tensor]:
+        """What each action gained (T, N), normalised; and what the values should have been (T, N, 2)."""
+        both = torch.stack([advantages(signal, rollout.values[..., k], rollout.next_values[..., k],
+                                       rollout.terminated, rollout.ended, self.gamma, self.trace)
+                            for k, signal in enumerate((rollout.reward / scale, rollout.cost * (1 - self.gamma)))], -1)
+        gains = (both - both.mean((0, 1))) / (both.std((0, 1)) + 1e-8)
+        gain = (gains[..., 0] - self.multiplier * gains[..., 1]) / (1 + self.multiplier)
+        return gain, both + rollout.values
+
+    def _minibatches(self, steps: int, count: int) -> list[tuple[Tensor, Tensor]]:
+        """Times (L, B) and environments (B,) of each minibatch, at random; L steps in a row."""
+        starts = torch.arange(0, steps, self.sequence).repeat(count)
+        which = torch.arange(count).repeat_interleave(steps // self.sequence)
+        order = torch.randperm(len(starts), generator=self.random)
+        many = max(1, round(len(order) * self.sequence / self.batch_size))
+        line = torch.arange(self.sequence)[:, None]
+        return [(starts[part] + line, which[part]) for part in order.tensor_split(many)]
+
+    def _step(self, rollout: Rollout, gains: Tensor, targets: Tensor, times: Tensor,
+              which: Tensor) -> dict[str, Tensor]:
+        """One minibatch: the clipped surrogate, values, entropy, imitation."""
+        gain = gains[times, which].flatten().to(self.device)
+        before = rollout.log_prob[times, which].flatten().to(self.device)
+        features = self.net.look_along(rollout.obs[times, which].to(self.device),
+                                       rollout.proprio[times, which].to(self.device),
+                                       rollout.state[times[0], which].to(self.device),
+                                       rollout.ended[times, which].to(self.device))
+        numbers = self.net.numbers(features)
+        log_prob = self.net.head.log_prob(numbers, rollout.drawn[times, which].flatten(0, 1).to(self.device))
+        ratio, surrogate = clipped_surrogate(log_prob, before, gain, self.clip)
+        value_error = (self.net.values(features) - targets[times, which].flatten(0, 1).to(self.device)).square().mean(0)
+        entropy = self.net.head.entropy(numbers).mean()
+        heeded = value_error.sum() if self.cost_limit >= 0 else value_error[0]
+        losses = {"policy/loss": -surrogate.mean(), "value/loss": self.value_weight * heeded,
+                  "entropy/loss": -self.entropy * entropy}
+        if self.imitation > 0:
+            losses["imitation/loss"] = self.imitation * self._imitation(
+                numbers, rollout.expert[times, which].flatten(0, 1).to(self.device))
+        self._descend(losses)
+        with torch.no_grad():
+            return {**{name: loss.detach() for name, loss in losses.items()}, "policy/entropy": entropy.detach(),
+                    "policy/clipped": ((ratio - 1).abs() > self.clip).float().mean(),
+                    "policy/kl": (ratio - 1 - ratio.log()).mean()}
+
+    def _imitation(self, numbers: Tensor, labels: Tensor) -> Tensor:
+        """Mean error to the expert over the steps that carry a label."""
+        known = labels.isfinite().all(1)
+        return (self.net.head.error(numbers, labels.nan_to_num()) * known).sum() / known.sum().clamp(min=1)
+
+    def _descend(self, losses: dict[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"{name} is {loss.item()}: training has diverged; lower lr or that weight")
+        self.optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.grad_limit)
+        self.optimiser.step()
+
+
+class Net(nn.Module):
+    """Encoder, memory, policy and values."""
+
+    def __init__(self, encoder: Encoder, proprio_dim: int, head: nn.Module, hidden: int, recurrent: int):
+        """hidden: units of each layer. recurrent: units of the memory; 0: none."""
+        super().__init__()
+        self.encoder, self.standardise = encoder, Standardise(proprio_dim)
+        self.squeeze = nn.Sequential(nn.Linear(encoder.latent_dim, hidden), nn.ReLU())
+        self.memory = Recurrent(hidden + proprio_dim, recurrent)
+        seen = recurrent or hidden + proprio_dim
+        self.body = nn.Sequential(nn.Linear(seen, hidden), nn.ReLU())
+        self.head, self.value = head, mlp(seen, hidden, 2)
+        for part in (self.squeeze, self.body, self.value):
+            part.apply(orthogonal)
+
+    def look(self, images: Tensor, proprio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) uint8, (B, P), (B, S) -> features (B, F) and the state after."""
+        return self.memory(self._features(images, proprio), state)
+
+    def look_along(self, images: Tensor, proprio: Tensor, state: Tensor, ended: Tensor) -> Tensor:
+        """L steps in a row: (L, B, C, H, W), (L, B, P), (B, S), (L, B) -> features (L * B, F)."""
+        features = self._features(images.flatten(0, 1), proprio.flatten(0, 1))
+        return self.memory.along(features.unflatten(0, images.shape[:2]), state, ended).flatten(0, 1)
+
+    def numbers(self, features: Tensor) -> Tensor:
+        """(B, F) -> what describes the distribution of actions."""
+        return self.head(self.body(features))
+
+    def values(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, 2), of reward and cost."""
+        return self.value(features)
+
+    def _features(self, images: Tensor, proprio: Tensor) -> Tensor:
+        return torch.cat([self.squeeze(self.encoder(images)), self.standardise(proprio)], dim=1)
+
+
+class Greedy(nn.Module):
+    """What is exported: the likeliest action, and the memory where there is one."""
+
+    def __init__(self, net: Net):
+        """The agent's own module, not a copy."""
+        super().__init__()
+        self.net, self.state_dim = net, net.memory.size
+
+    def forward(self, images: Tensor, proprio: Tensor | None = None, state: Tensor | None = None) -> Any:
+        """(B, C, H, W) uint8 [, (B, P)] [, (B, S)] -> (B, A) [, (B, S)]."""
+        proprio, state = (torch.zeros(len(images), 0) if given is None else given for given in (proprio, state))
+        features, after = self.net.look(images, proprio, state)
+        action = self.net.head.best(self.net.numbers(features))
+        return (action, after) if self.state_dim else action
+
+
+class ReturnScale:
+    """The spread of discounted returns so far, which rewards are divided by."""
+
+    def __init__(self, gamma: float):
+        """gamma: discount of a step."""
+        self.gamma, self.count, self.mean, self.square = gamma, 0.0, 0.0, 0.0
+        self.running: Tensor | None = None
+
+    def observe(self, reward: Tensor, ended: Tensor) -> float:
+        """Take in (T, N) rewards; the spread, at least 1e-3."""
+        if self.running is None or len(self.running) != reward.shape[1]:
+            self.running = torch.zeros(reward.shape[1])
+        seen = []
+        for now, over in zip(reward.cpu(), ended.cpu(), strict=True):
+            self.running = self.gamma * self.running + now
+            seen.append(self.running)
+            self.running = self.running * ~over
+        values = torch.stack(seen)
+        total = self.count + values.numel()
+        away = float(values.mean()) - self.mean
+        spread = float(values.var(correction=0)) + away ** 2 * self.count / total
+        self.square += spread * values.numel()
+        self.mean += away * values.numel() / total
+        self.count = total
+        return max(1e-3, (self.square / self.count) ** 0.5)
+
+    def state_dict(self) -> dict[str, float]:
+        """Counts and moments; returns under way begin anew."""
+        return {"count": self.count, "mean": self.mean, "square": self.square}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from there."""
+        self.running = None
+        self.count, self.mean, self.square = (float(state[name]) for name in ("count", "mean", "square"))
+
+
+def clipped_surrogate(log_prob: Tensor, before: Tensor, gain: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """PPO's ratio of probabilities and eq. 7's objective, all (B,)."""
+    ratio = (log_prob - before).exp()
+    return ratio, torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)

@@ -1,0 +1,180 @@
+"""What agents that learn from remembered steps share: sight, objectives, imitation, acting, checkpoints."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..augment import RandomShift
+from ..batch import Batch
+from ..encoder import Encoder
+from ..heads import Policy, Standardise
+from ..memory import EpisodeMemory
+from ..objective import Objective
+
+Array = NDArray[Any]
+
+
+class Learner(ABC):
+    """An encoder shaped by losses on shifted images, and an actor that reads its latent.
+
+    A subclass builds the actor, says how it explores, and writes `update` out of the pieces here.
+    Imitation of an expert's labels follows TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860, eq. 5); with labels on
+    the agent's own steps it is DAgger (Ross et al. 2011, arXiv:1011.0686).
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "actor", "standardise", "objectives", "optimiser",
+                                        "actor_optimiser")      # attributes that a checkpoint holds
+
+    def __init__(self, encoder: Encoder, actor: nn.Module, proprio_dim: int,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
+                 shaping: Sequence[nn.Module], action_dim: int, lr: float, batch_size: int, shift: int, views: int,
+                 explore_steps: int, demo_share: float, imitation: float, bf16: bool):
+        """actor: latent and proprio to the mean action. shaping: modules that learn in one step with the encoder.
+
+        shift: px. views: augmented views of every image. explore_steps: steps of uniform actions to begin with.
+        demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of
+        the squared error to the expert's action. bf16: convolve in bfloat16 while learning (not while acting).
+        """
+        if not (views >= 1 and batch_size >= 1 and 0 <= shift < min(encoder.size) and imitation >= 0):
+            raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
+                             f"shift {shift} in 0..{min(encoder.size) - 1} px, imitation {imitation} >= 0")
+        self.device, self.batch_size, self.views, self.bf16 = device, batch_size, views, bf16
+        self.explore_steps, self.demo_share, self.imitation = explore_steps, demo_share, imitation
+        self.action_dim = action_dim
+        # Lives on the CPU whatever the networks live on: the same numbers everywhere.
+        self.random = torch.Generator().manual_seed(seed)
+        self.shift = RandomShift(self.random, shift)
+        self.encoder, self.actor = encoder.to(device), actor.to(device)
+        self.standardise = Standardise(proprio_dim).to(device)
+        # Weight 0 is exactly the baseline: such an objective is never asked, so it draws no random number.
+        active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
+        self.objectives = nn.ModuleDict({type(part).__name__.lower(): part for part, _ in active})
+        self.weights = [weight for _, weight in active]
+        self.needs = tuple(dict.fromkeys([name for objective, _ in active for name in objective.needs]
+                                         + ["expert"] * (imitation > 0)))
+        shaped = [*self.encoder.parameters(), *(weight for part in shaping for weight in part.parameters()),
+                  *(weight for weight in self.objectives.parameters() if weight.requires_grad)]
+        self.optimiser = torch.optim.Adam(shaped, lr, fused=True)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr, fused=True)
+        self.steps = 0      # exploring steps so far: what schedules count
+
+    @abstractmethod
+    def update(self, memory: EpisodeMemory) -> dict[str, float]:
+        """One learning step on one batch; metrics named slot/what."""
+
+    @abstractmethod
+    def _explore(self, z: Tensor, proprio: Tensor) -> Tensor:
+        """(B, D), (B, P) -> (B, A) in [-1, 1]: what is tried beyond the policy."""
+
+    def act(self, obs: Array, explore: bool, proprio: Array | None = None) -> Array:
+        """(C, H, W) uint8 [, (P,)] -> (A,) float32 in [-1, 1]; `explore` adds noise and counts the step."""
+        if explore:
+            self.steps += 1
+            if self.steps <= self.explore_steps:
+                return (2 * torch.rand(self.action_dim, generator=self.random) - 1).numpy()
+        images = torch.as_tensor(obs, device=self.device)[None]
+        own = np.zeros(0, np.float32) if proprio is None else np.asarray(proprio, np.float32)
+        with torch.inference_mode():
+            own = self.standardise(torch.as_tensor(own, device=self.device)[None])
+            choose = self._explore if explore else self.actor
+            return choose(self.encoder(images), own)[0].cpu().numpy()
+
+    def policy(self) -> nn.Module:
+        """(B, C, H, W) uint8 [, (B, P)] -> (B, A): the mean action, without noise."""
+        return Policy(self.encoder, self.actor, self.standardise)
+
+    def reset(self) -> None:  # noqa: B027 - empty for all of them, not a hook
+        """Nothing is remembered between steps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on, as tensors and numbers."""
+        parts = {name: getattr(self, name).state_dict() for name in self.parts}
+        return parts | {"random": self.random.get_state(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where state_dict() was taken."""
+        for name in self.parts:
+            getattr(self, name).load_state_dict(state[name])
+        self.random.set_state(state["random"].cpu())
+        self.steps = int(state["steps"])
+
+    def _draw(self, memory: EpisodeMemory) -> tuple[Batch, Tensor]:
+        """An augmented batch, and the latents (views*B, D) of its views; the first B are of batch.obs."""
+        # demo_share 0 asks for no balance at all, so demonstrations count like any other step.
+        batch = memory.sample(self.batch_size, self.needs, self.demo_share if self.demo_share > 0 else None)
+        batch, images = self._augment(batch.to(self.device))
+        return batch, self._look(images)
+
+    def _augment(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """The batch as the encoder sees it first, and images (views*B, C, H, W) of all views of it."""
+        obs, params = self.shift(batch.obs)
+        extra = dict(batch.extra)
+        if "mask" in extra:
+            extra["mask"], _ = self.shift(extra["mask"], params)            # a mask moves with its image
+        images = [obs] + [self.shift(batch.obs)[0] for _ in range(self.views - 1)]
+        self.standardise.observe(batch.proprio)
+        batch = batch._replace(obs=obs, extra=extra, proprio=self.standardise(batch.proprio),
+                               next_proprio=self.standardise(batch.next_proprio))
+        return batch, obs if self.views == 1 else torch.cat(images)
+
+    def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
+        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D)."""
+        return self._look(self.shift(images)[0], encoder)
+
+    def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
+        """(B, C, H, W) uint8 as they are -> (B, D) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return (self.encoder if encoder is None else encoder)(images).float()
+
+    def _normal(self, like: Tensor) -> Tensor:
+        """Standard normal noise of the shape and on the device of `like`."""
+        return torch.randn(like.shape, generator=self.random).to(like.device)
+
+    def _side_losses(self, batch: Batch, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What objectives and imitation want of the latent (B, D), weighted; and what is worth watching."""
+        losses: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        for (name, objective), weight in zip(self.objectives.items(), self.weights, strict=True):
+            loss, found = objective.loss(batch, z, self._encode)
+            losses[f"{name}/total"] = weight * loss
+            metrics |= {f"{name}/{key}": value for key, value in found.items()}
+        if self.imitation > 0:
+            error = self._imitation_error(batch, z)
+            losses["imitation/loss"] = self.imitation * error
+            metrics["imitation/error"] = error
+        return losses, metrics
+
+    def _imitation_error(self, batch: Batch, z: Tensor) -> Tensor:
+        """Mean squared error of the mean action to the expert's, over the steps that carry a label."""
+        labels = batch.extra["expert"]
+        known = labels.isfinite().all(1, keepdim=True)                                          # (B, 1)
+        error = (self.actor(z, batch.proprio) - labels.nan_to_num()).square().mean(1, keepdim=True)
+        return (error * known).sum() / known.sum().clamp(min=1)
+
+    def _shape(self, losses: dict[str, Tensor]) -> None:
+        """Step the encoder and what learns with it. Imitation leaves its gradient in the actor, not stepped yet."""
+        refuse_non_finite(losses)
+        self.optimiser.zero_grad()
+        self.actor_optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimiser.step()
+
+    def _end(self, metrics: dict[str, Tensor]) -> dict[str, float]:
+        """All optimisers have stepped: let objectives move their slow copies; the metrics as numbers."""
+        for objective in self.objectives.values():
+            objective.after_step(self.encoder)
+        values = torch.stack([value.detach() for value in metrics.values()]).tolist()   # one transfer for all
+        return dict(zip(metrics, values, strict=True))
+
+
+def refuse_non_finite(losses: dict[str, Tensor]) -> None:
+    """FloatingPointError that names the loss, before any weight is spoilt."""
+    values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
+    for name, value in zip(losses, values, strict=True):
+        if not np.isfinite(value):
+            raise FloatingPointError(f"{name} is {value}: training has diverged; lower lr or that weight")

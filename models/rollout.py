@@ -1,0 +1,39 @@
+"""What an on-policy agent learns from: some steps of several environments side by side, used once."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rollout(NamedTuple):
+    """T steps of N environments; C = 3 x stack planes, R = numbers that tell a draw, S = size of the memory."""
+
+    obs: Tensor             # (T, N, C, H, W) uint8
+    proprio: Tensor         # (T, N, P) float32
+    state: Tensor           # (T, N, S) float32, the recurrent state before each step; S = 0: none
+    drawn: Tensor           # (T, N, R) float32
+    log_prob: Tensor        # (T, N)
+    reward: Tensor          # (T, N)
+    cost: Tensor            # (T, N), to be kept below a limit
+    values: Tensor          # (T, N, 2), of reward and of cost
+    next_values: Tensor     # (T, N, 2), of where the step led, before any reset
+    terminated: Tensor      # (T, N) bool: the world ended
+    ended: Tensor           # (T, N) bool: the episode did, by a time limit too
+    expert: Tensor          # (T, N, A), NaN where unknown
+
+
+def advantages(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, ended: Tensor,
+               gamma: float, trace: float) -> Tensor:
+    """Generalised advantage estimate (Schulman et al. 2016, arXiv:1506.02438, eq. 16): all (T, N) -> (T, N).
+
+    A terminal stops the bootstrap, a time limit does not; neither lets the trace cross into the next episode.
+    """
+    errors = reward + gamma * next_value * ~terminated - value
+    going_on = gamma * trace * ~ended
+    result = torch.empty_like(errors)
+    later = torch.zeros_like(errors[0])
+    for t in reversed(range(len(errors))):
+        later = errors[t] + going_on[t] * later
+        result[t] = later
+    return result

@@ -1,0 +1,65 @@
+"""Several environments in processes of their own, as an on-policy learner acts in them."""
+
+import os
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+from .config import Config, config_of, plain
+from .policy.spec import Array
+from .world import Moment, training_seed, training_world
+
+
+class WorldEnv(gymnasium.Env):
+    """A training world for a vector of them: prepared frames, seeds of its own, few numbers in info."""
+
+    def __init__(self, config: dict[str, Any], first: int, stride: int, label: bool):
+        """config: plain values. Episodes are numbers first, first + stride, ... label: tell the expert's actions."""
+        self._config = config_of(config)
+        self._world, self._episode, self._stride, self._label = training_world(self._config), first, stride, label
+        side, actions = self._config.image.size, len(self._world.action.names)
+        self.observation_space = gymnasium.spaces.Dict({
+            "frame": gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8),
+            "proprio": gymnasium.spaces.Box(-np.inf, np.inf, (len(self._world.proprio.names),), np.float32)})
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (actions,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """The next episode, whatever seed is given: which one is the config's to say."""
+        moment = self._world.reset(seed=training_seed(self._config, self._episode))
+        self._episode += self._stride
+        return self._told(moment)
+
+    def step(self, action: Array) -> tuple[dict, float, bool, bool, dict]:
+        """One control step."""
+        moment = self._world.step(action)
+        obs, info = self._told(moment)
+        return obs, moment.reward, moment.terminated, moment.truncated, info
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._world.close()
+
+    def _told(self, moment: Moment) -> tuple[dict, dict]:
+        info = {"cost": float(moment.info.get("cost", 0.0)), "success": float(moment.info.get("success", False))}
+        if self._label:
+            info["expert"] = self._world.expert()
+        return {"frame": moment.frame, "proprio": moment.proprio}, info
+
+
+def make_vector(config: Config, begun: int, label: bool) -> AsyncVectorEnv:
+    """config.env.workers environments; `begun`: episodes that were begun before."""
+    count = config.env.workers
+    # Of the workers, which inherit it: their arithmetic is small, and their threads would fight for the cores.
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        return AsyncVectorEnv([partial(WorldEnv, plain(config), begun + k, count, label) for k in range(count)],
+                              context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
