@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from .demos import episode_seed
 from .records import Record
+from .world import training_seed
 
 HELD_OUT = "test-full"      # level of randomisation that no training may see
 
@@ -39,9 +40,12 @@ def commands(record: Record, episodes: int, baselines: bool) -> dict[str, list[s
     """Name of the JSON file -> the command's words that write it. baselines: also random policy and expert."""
     config, folder = record.config, record.folder
     plain = [] if config.env.options.get("randomise", "none") == "none" else ["--randomise", "none"]
-    # Demonstrations if there are any, for all of them were learnt from; else the first of the agent's own episodes.
-    own = (episode_seed(config.seed, 0), config.demos.episodes) if config.demos.episodes else (
-        config.seed * 10 ** 6, record.progress.episodes)
+    lived, few = record.progress.episodes, config.env.seeds
+    own = training_seed(config, 0), min(lived, few) if few else lived
+    # Demonstrations, if there are any: all of them were learnt from. Not where the agent's own seeds are few on
+    # purpose: then these are what the gap is asked of.
+    if config.demos.episodes and not (few and lived):
+        own = episode_seed(config.seed, 0), config.demos.episodes
 
     def evaluation(name: str, *words: str, count: int = episodes, alone: bool = True) -> list[str]:
         return ["eval", str(folder), "--episodes", str(count), "--json", str(folder / f"{name}.json"), *words,

@@ -3,12 +3,14 @@
 import importlib.util
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from surgrl import measure
 from surgrl.records import read_record
+from surgrl.run import Progress
 
 SPEC = importlib.util.spec_from_file_location("results", Path(__file__).parents[2] / "docs" / "results.py")
 results = importlib.util.module_from_spec(SPEC)
@@ -102,6 +104,9 @@ def test_seen_seeds_are_those_that_the_training_saw(tmp_path, make_run):
     demonstrated = read_record(make_run(tmp_path, "a", "demos.episodes=30", "demos.noise=0.1", seed=3))
     words = measure.commands(demonstrated, 100, False)["eval-train-seeds"]
     assert words[words.index("--seed") + 1] == "3500000" and words[words.index("--episodes") + 1] == "30"
+    few = read_record(make_run(tmp_path, "few", "env.seeds=5", seed=3))
+    words = measure.commands(replace(few, progress=Progress(episodes=70)), 100, False)["eval-train-seeds"]
+    assert words[words.index("--seed") + 1] == "3000000" and words[words.index("--episodes") + 1] == "5"
     alone = read_record(make_run(tmp_path, "b", "demos.episodes=0", "demos.updates=0"))
     assert "eval-train-seeds" not in measure.commands(alone, 100, False)     # no episode is known to have been seen
 
