@@ -72,6 +72,9 @@ class Run:
 
     def save(self, agent: Agent, memory: EpisodeMemory, progress: Progress) -> None:
         """Write a checkpoint: first the memory under a name of its own, then the state that refers to it."""
+        for kind in ("memory", "checkpoint", "metrics", "eval"):    # scratch files of a process that was killed
+            for left in self.folder.glob(f".{kind}-*"):
+                left.unlink()
         memory_name = f"memory-{progress.demos}-{progress.episodes}-{progress.updates}.npz"
         if not progress.done:       # a finished run is never gone on with: its memory would only fill the disk
             with atomic_file(self.folder / memory_name) as path, path.open("wb") as file:
