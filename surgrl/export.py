@@ -15,6 +15,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from .card import CARD, card
 from .config import plain
 from .evaluate import BundlePolicy, evaluate
 from .files import atomic_folder
@@ -83,7 +84,9 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
             seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + episodes)
             score = evaluate(camera, BundlePolicy(PolicyRuntime(bundle)), seeds, progress="scoring the bundle")
             camera.close()
-            replace(bundle, origin={**origin, "scores": score.row()}).write(frames, proprio, actions)
+            bundle = replace(bundle, origin={**origin, "scores": score.row()})
+            bundle.write(frames, proprio, actions)
+        (folder / CARD).write_text(card(replace(bundle, folder=out)))
     world.close()
     return PolicyBundle.load(out)
 

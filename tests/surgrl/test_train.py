@@ -62,6 +62,8 @@ def test_a_finished_run_is_not_trained_again_but_evaluated(trained):
 def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained, tmp_path):
     bundle = export(trained, tmp_path / "bundle", episodes=1)
     assert bundle.origin["scores"]["episodes"] == 1 and bundle.origin["config"]["name"] == "tiny"
+    card = (bundle.folder / "CARD.md").read_text()
+    assert "2 episodes of the scripted expert" in card and "30 steps of the agent's own" in card and "on 1 seeds" in card
     assert PolicyBundle.load(tmp_path / "bundle").image.crop == (0, 80, 480, 480)
     said = surgrl("check", tmp_path / "bundle")
     assert said.returncode == 0 and "acts as exported" in said.stdout
