@@ -98,7 +98,10 @@ class DrQv2:
         batch = memory.sample(self.batch_size, self.needs, self.demo_share if self.demo_share > 0 else None)
         batch, images = self._augment(batch.to(self.device))
         z = self._look(images)                                              # (views*B, D)
-        seen = z[:self.batch_size]                                          # (B, D), of batch.obs
+        shaped = z[:self.batch_size]                                        # (B, D), of batch.obs
+        for objective in self.objectives.values():
+            z = objective.shield(z)
+        seen = z[:self.batch_size]
 
         losses: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {"batch/reward": batch.reward.mean()}
@@ -106,7 +109,7 @@ class DrQv2:
             losses["critic/loss"], found = self._critic_loss(batch, z, seen)
             metrics |= found
         for (name, objective), weight in zip(self.objectives.items(), self.weights, strict=True):
-            loss, found = objective.loss(batch, seen, self._encode)
+            loss, found = objective.loss(batch, shaped, self._encode)
             losses[f"{name}/total"] = weight * loss
             metrics |= {f"{name}/{key}": value for key, value in found.items()}
         if self.imitation > 0:
