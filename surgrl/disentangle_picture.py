@@ -45,10 +45,15 @@ def draw(path: Path, eyes: Any, shown: Pictures, truth: Array, figures: dict[str
             start = plain if name == "tissue" else before
             now = eyes.halves([after])
             moved.append([float(np.square(now[h][0] - start[h][row]).sum()) / apart[h] for h in (1, 0)])
-        _bars(axes[6], moved, legend=row == 0)
+        _bars(axes[6], moved)
         if row == 0:
             for axis, title in zip(axes, titles, strict=True):
                 axis.set_title(title, fontsize=10, color=INK, loc="left")
+    limit = max(1.0, *(axes[6].get_xlim()[1] for axes in grid))      # one scale for all rows
+    for axes in grid:
+        axes[6].set_xlim(0, limit)
+    grid[0][6].legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+    grid[-1][6].set_xlabel("squared distance; 1: an unrelated picture", fontsize=9, color=INK)
     figure.suptitle(f"agent half: instrument / things {figures['agent_ratio']:.0f}, "
                     f"instrument / tissue {figures['agent_ratio_tissue']:.0f}"
                     f"   |   mean |cos| {figures['abs_cos']:.3f}   |   mask IoU {figures['mask_iou']:.2f}",
@@ -65,7 +70,7 @@ def _show(axis: Axes, image: Array, colours: str | None = None) -> None:
         spine.set_color(SOFT)
 
 
-def _bars(axis: Axes, moved: Sequence[Sequence[float]], legend: bool) -> None:
+def _bars(axis: Axes, moved: Sequence[Sequence[float]]) -> None:
     """moved: for each change, how far agent and world half went."""
     place, values = np.arange(len(moved)), np.array(moved)
     for column, (name, colour) in enumerate((("agent half", ACCENT), ("world half", SECOND))):
@@ -74,11 +79,9 @@ def _bars(axis: Axes, moved: Sequence[Sequence[float]], legend: bool) -> None:
                        padding=3, fontsize=8, color=INK)
     axis.set_yticks(place, [name for name, _ in CHANGES], fontsize=9, color=INK)
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.3 * max(1.0, float(values.max())))
+    axis.set_xlim(0, 1.25 * float(values.max()))
     axis.axvline(1.0, color=SOFT, linewidth=1, zorder=0)
     axis.tick_params(colors=INK, labelsize=8)
     for name, spine in axis.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(SOFT)
-    if legend:
-        axis.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
