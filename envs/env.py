@@ -165,6 +165,10 @@ class SurgicalEnv(gymnasium.Env):
         set_generator_state(self.np_random, state["generator"])
         self._picture = None
 
+    def observe(self) -> tuple[dict, dict]:
+        """What is seen and known now, as `reset` returns it: for a state that `set_state` brought."""
+        return self._observe(), self._info({})
+
     def render(self) -> Array | None:
         """The endoscope's picture at render_size: (H, W, 3) uint8 RGB."""
         if self.render_mode is None:

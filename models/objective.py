@@ -36,6 +36,10 @@ class Objective(nn.Module):
         """
         raise NotImplementedError
 
+    def shield(self, z: Tensor) -> Tensor:
+        """(B, D) as the critic and the actor get it: an objective may stop their gradient into a part of its own."""
+        return z
+
     def bonus(self, batch: Batch, z: Tensor, encode: Encode) -> Tensor | float:
         """Intrinsic reward (B, 1), added to batch.reward; called without gradient."""
         return 0.0

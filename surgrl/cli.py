@@ -15,6 +15,8 @@ COMMANDS = {
     "demos": ("demos", "record episodes of a task's scripted expert as files that training reads"),
     "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
     "report": ("report", "compare runs on one HTML page: curves with intervals, tables, losses, videos"),
+    "disentangle": ("disentangle", "whether one half of a run's latent tells the instrument, the other the rest"),
+    "attack": ("attack", "success of a run while its pictures are disturbed on purpose, by a few brightness steps"),
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video (no torch needed)"),
@@ -25,7 +27,7 @@ COMMANDS = {
 }
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn", "onnx": "learn",
-          "onnxscript": "learn", "matplotlib": "learn", "rclpy": "ros"}
+          "onnxscript": "learn", "matplotlib": "learn", "sklearn": "learn", "rclpy": "ros"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -39,6 +39,18 @@ class Score:
     def row(self) -> dict[str, Any]:
         """As a table holds it."""
         return {name: round(value, 5) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+class Gap(NamedTuple):
+    """How much better a policy is where it was trained than elsewhere (Cobbe et al. 2019, arXiv:1812.02341)."""
+
+    gap: float              # success on training seeds less that on unseen ones
+    low: float              # 95 % interval of it (Newcombe 1998, method 10)
+    high: float
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"{100 * self.gap:+.0f} points (95 % interval {100 * self.low:+.0f} to {100 * self.high:+.0f})"
 
 
 class Actor(Protocol):
@@ -132,12 +144,25 @@ def score_of(success: list[bool], steps: list[int], distance: list[float]) -> Sc
     return Score(share, *wilson(share, n), n, float(np.mean(steps)), float(np.mean(distance)))
 
 
+def gap_of(seen: Score, unseen: Score) -> Gap:
+    """Success on training seeds less success on unseen ones."""
+    gap = seen.success - unseen.success
+    below = sqrt((seen.success - seen.low) ** 2 + (unseen.high - unseen.success) ** 2)
+    above = sqrt((seen.high - seen.success) ** 2 + (unseen.success - unseen.low) ** 2)
+    return Gap(gap, gap - below, gap + above)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl eval`."""
     parser.add_argument("source", help="folder of a run or of a bundle, or the name of a pretrained bundle")
     parser.add_argument("--episodes", type=int, default=50, help="unseen seeds to try (default: 50)")
     parser.add_argument("--seed", type=int, default=FIRST_UNSEEN_SEED, help="first of the seeds")
     parser.add_argument("--task", help="evaluate in this task, by its Gymnasium id (default: the policy's own)")
+    parser.add_argument("--randomise", metavar="LEVEL",
+                        help="vary looks and timing: none, mild, full, or held out from training: test-mild, "
+                             "test-full; or a YAML file of ranges (default: as the policy was trained)")
+    parser.add_argument("--seeds-from", choices=("unseen", "training", "both"), default="unseen",
+                        help="seeds to try: unseen ones, those of the training's own episodes, or both and their gap")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the random policy and the expert")
     parser.add_argument("--json", metavar="FILE", help="write the scores there too")
 
@@ -146,30 +171,59 @@ def run(args: argparse.Namespace) -> None:
     """Print a table of scores."""
     if not (args.episodes >= 1 and args.seed >= 0):
         raise UserError(f"--episodes is {args.episodes}, --seed {args.seed}; at least 1 episode, seed 0 or above")
-    world, policy = open_policy(args.source, args.task)
-    players: dict[str, Actor] = {"policy": policy}
+    if args.seeds_from != "unseen" and args.seed != FIRST_UNSEEN_SEED:
+        raise UserError(f"--seeds-from {args.seeds_from} chooses the seeds itself; leave out --seed {args.seed}")
+    options = {} if args.randomise is None else {"randomise": args.randomise}
+    seen = seen_seeds(args.source, args.episodes) if args.seeds_from != "unseen" else range(0)
+    world, policy = open_policy(args.source, args.task, **options)
+    unseen = range(args.seed, args.seed + args.episodes)
+    players: dict[str, tuple[Actor, Iterable[int]]] = {}
+    if args.seeds_from != "training":
+        players["policy"] = policy, unseen
+    if seen:
+        players["seen"] = policy, seen
     if not args.no_baselines:
-        players |= {"random": RandomPolicy(), "expert": ExpertPolicy()}
+        seeds = seen if args.seeds_from == "training" else unseen
+        players |= {"random": (RandomPolicy(), seeds), "expert": (ExpertPolicy(), seeds)}
     scores = {}
-    for name, player in players.items():
-        scores[name] = evaluate(world, player, range(args.seed, args.seed + args.episodes), progress=name)
+    for name, (player, seeds) in players.items():
+        scores[name] = evaluate(world, player, seeds, progress=name)
         print(f"{name:8s} {scores[name]}")
     world.close()
+    rows = {name: score.row() for name, score in scores.items()}
+    if "seen" in scores and "policy" in scores:
+        gap = gap_of(scores["seen"], scores["policy"])
+        rows["gap"] = gap._asdict()
+        print(f"{'gap':8s} {gap}")
     if args.json:
         from .files import atomic_file
         with atomic_file(args.json) as path:
-            path.write_text(json.dumps({name: score.row() for name, score in scores.items()}, indent=1))
+            path.write_text(json.dumps(rows, indent=1))
 
 
-def open_policy(source: str, task: str | None = None) -> tuple[World, Actor]:
-    """A run's or a bundle's policy, and the world that it was made for."""
+def seen_seeds(source: str, episodes: int) -> range:
+    """Seeds of the first episodes that a run's agent lived in training; UserError where there are fewer."""
+    if not (Path(source) / "config.yaml").is_file():
+        raise UserError(f"{source}: only a run's folder tells the seeds of its training; choose the run that a bundle "
+                        "was exported from, or --seeds-from unseen")
+    from .run import Run
+    run = Run(source)
+    lived, first = run.progress().episodes, run.config().seed * 10 ** 6
+    if lived < episodes:
+        raise UserError(f"{source}: its agent lived {lived} episodes, --episodes is {episodes}; ask for no more "
+                        "than it lived")
+    return range(first, first + episodes)
+
+
+def open_policy(source: str, task: str | None = None, **options: Any) -> tuple[World, Actor]:
+    """A run's or a bundle's policy, and the world that it was made for. options: of the environment, before its own."""
     if (Path(source) / "config.yaml").is_file():
         from .run import Run
         from .train import make_agent_for
         run = Run(source)
         config = run.config()
         _refuse_other(source, config.env.id, task)
-        world = training_world(config)
+        world = training_world(config, **options)
         agent = make_agent_for(config, world)
         if run.restore(agent).updates == 0:
             raise UserError(f"{source}: nothing is learnt yet (no checkpoint); train it with "
@@ -177,7 +231,7 @@ def open_policy(source: str, task: str | None = None) -> tuple[World, Actor]:
         return world, AgentPolicy(agent, config.image.stack)
     bundle = PolicyBundle.load(find_bundle(source))
     _refuse_other(source, bundle.task, task)
-    return camera_world(bundle), BundlePolicy(PolicyRuntime(bundle))
+    return camera_world(bundle, **options), BundlePolicy(PolicyRuntime(bundle))
 
 
 def _refuse_other(source: str, made_for: str, task: str | None) -> None:

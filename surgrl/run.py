@@ -60,15 +60,15 @@ class Run:
         except yaml.YAMLError as error:
             raise UserError(f"{path}: not readable as YAML: {error}") from error
 
-    def finished(self) -> bool:
-        """Whether training came to its end."""
-        self.config()
-        return self.progress().done
-
     def progress(self) -> Progress:
         """How far the newest checkpoint is; a fresh Progress when there is none yet."""
+        self.config()
         path = self.folder / "checkpoint.pt"
         return Progress(**_load(path)["progress"]) if path.is_file() else Progress()
+
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.progress().done
 
     def save(self, agent: Agent, memory: EpisodeMemory, progress: Progress) -> None:
         """Write a checkpoint: first the memory under a name of its own, then the state that refers to it."""

@@ -85,6 +85,12 @@ class World:
         """One control step; action (A,) is clipped to [-1, 1] first."""
         return self._moment(*self.env.step(np.clip(action, -1.0, 1.0)))
 
+    def show(self, state: dict[str, Any]) -> Moment:
+        """A state of the environment (see `get_state`), as it is seen; the episode's end and reward are not told."""
+        self.env.unwrapped.set_state(state)
+        obs, info = self.env.unwrapped.observe()
+        return self._moment(obs, 0.0, False, False, info)
+
     def expert(self) -> Array:
         """The scripted demonstrator's action now: (A,) in [-1, 1]."""
         if not hasattr(self.env.unwrapped, "expert"):
@@ -122,10 +128,13 @@ class World:
         return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info)
 
 
-def training_world(config: Config) -> World:
-    """The world that a config describes. The simulator draws just the square that the policy sees."""
+def training_world(config: Config, **options: Any) -> World:
+    """The world that a config describes. The simulator draws just the square that the policy sees.
+
+    options: of the environment, before those of the config.
+    """
     side = config.image.render
-    env = make_env(config.env.id, image_size=(side, side), **config.env.options)
+    env = make_env(config.env.id, **{"image_size": (side, side), **config.env.options, **options})
     height, width = CAMERA_SIZE
     image = ImageSpec(camera=env.unwrapped.camera.frame, width=width, height=height,
                       crop=(0, (width - height) // 2, height, height),
@@ -136,9 +145,12 @@ def training_world(config: Config) -> World:
                  reward=config.env.reward)
 
 
-def camera_world(bundle: PolicyBundle, height: int = 120) -> World:
-    """The world that a bundle was made for, seen by a camera of the robot's shape, `height` px high."""
-    env = make_env(bundle.task, image_size=(height, height * bundle.image.width // bundle.image.height))
+def camera_world(bundle: PolicyBundle, height: int = 120, **options: Any) -> World:
+    """The world that a bundle was made for, seen by a camera of the robot's shape, `height` px high.
+
+    options: of the environment, e.g. randomise.
+    """
+    env = make_env(bundle.task, image_size=(height, height * bundle.image.width // bundle.image.height), **options)
     return World(env, image=bundle.image, drawn=None, proprio=bundle.proprio.names)
 
 

@@ -44,7 +44,7 @@ class Bc(Learner):
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of encoder, objectives and actor on one batch."""
         batch, z = self._draw(memory)                                       # (B, D)
-        losses, metrics = self._side_losses(batch, z)
+        losses, metrics = self._side_losses(batch, z, self._shielded(z))
         self._shape(losses)
         self.actor_optimiser.step()
         return self._end(metrics | losses)

@@ -135,8 +135,14 @@ class Learner(ABC):
         """Standard normal noise of the shape and on the device of `like`."""
         return torch.randn(like.shape, generator=self.random).to(like.device)
 
-    def _side_losses(self, batch: Batch, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What objectives and imitation want of the latent (B, D), weighted; and what is worth watching."""
+    def _shielded(self, z: Tensor) -> Tensor:
+        """The latent as critic and actor get it: objectives may stop their gradient into parts of it."""
+        for objective in self.objectives.values():
+            z = objective.shield(z)
+        return z
+
+    def _side_losses(self, batch: Batch, z: Tensor, shielded: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What objectives want of the latent (B, D), and imitation of the shielded one, weighted; and metrics."""
         losses: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
         for (name, objective), weight in zip(self.objectives.items(), self.weights, strict=True):
@@ -144,7 +150,7 @@ class Learner(ABC):
             losses[f"{name}/total"] = weight * loss
             metrics |= {f"{name}/{key}": value for key, value in found.items()}
         if self.imitation > 0:
-            error = self._imitation_error(batch, z)
+            error = self._imitation_error(batch, shielded)
             losses["imitation/loss"] = self.imitation * error
             metrics["imitation/error"] = error
         return losses, metrics

@@ -53,7 +53,8 @@ class OffPolicy(Learner):
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of encoder, critic, objectives and actor on one batch."""
-        batch, z = self._draw(memory)                                       # z: (views*B, D)
+        batch, whole = self._draw(memory)                                   # (views*B, D)
+        z = self._shielded(whole)
         seen = z[:self.batch_size]                                          # (B, D), of batch.obs
 
         losses: dict[str, Tensor] = {}
@@ -61,7 +62,7 @@ class OffPolicy(Learner):
         if self.q_weight > 0:
             losses["critic/loss"], found = self._critic_loss(batch, z, seen)
             metrics |= found
-        wanted, found = self._side_losses(batch, seen)
+        wanted, found = self._side_losses(batch, whole[:self.batch_size], seen)
         losses |= wanted
         metrics |= found
         self._shape(losses)

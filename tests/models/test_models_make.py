@@ -23,7 +23,7 @@ def make(options=None, **changes):
     ({"options": {"lr": True}}, "lr is True"),
     ({"options": {"lr": None}}, "lr is None"),
     ({"encoder": {"depth": 3}}, "encoder has no option 'depth'; it has: width=32, pool=None, latent_dim"),
-    ({"objectives": [{"name": "dear", "masks": 1}]}, "dear has no option 'masks'; it has: mask_weight=10"),
+    ({"objectives": [{"name": "dear", "masks": 1}]}, "dear has no option 'masks'; it has: mask_weight=30"),
     ({"objectives": [{"name": "dear", "separation": 1}]}, "separation is 1; it must be of type str"),
     ({"objectives": [{"name": "dear", "weight": -1}]}, "weight of objective 'dear' is -1.0"),
     ({"objectives": [{"name": "dear", "weight": "nan"}]}, "weight of objective 'dear' is nan"),

@@ -139,8 +139,9 @@ def dear_task(steps=400, **options):
         agent, world = torch.randint(11, (2, 32, 2), generator=where)
         images, masks = squares(agent, world)
         z = encoder(images)
-        # Beside DEAR stands a stand-in for the critic, which needs both squares.
         loss, metrics = dear.loss(_Seen(images, {"mask": masks}), z, None)
+        # Beside DEAR stands a stand-in for the critic, which needs both squares.
+        z = dear.shield(z)
         loss = loss + (z[:, :4] + z[:, -4:] - torch.cat([agent, world], 1) / 10).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -169,13 +170,40 @@ def selectivity(encoder):
 
 def test_dear_draws_the_mask_and_keeps_the_halves_orthogonal():
     encoder, _, metrics = dear_task()
-    baseline, _, _ = dear_task(mask_weight=0.0, separation="none")
+    baseline, _, _ = dear_task(mask_weight=0.0, separation="none", isolate=False, bottleneck=0.0)
     assert metrics["mask_iou"] > 0.75 and abs(metrics["cos"]) < 0.05
-    assert selectivity(encoder) > 10 * selectivity(baseline)
+    assert selectivity(encoder) > 50 and selectivity(encoder) > 10 * selectivity(baseline)
+
+
+def test_dear_isolated_is_shaped_by_the_mask_alone(make_small, make_memory):
+    for isolate in (True, False):
+        agent = make_small({"name": "dear", "weight": 1e-12, "isolate": isolate}, imitation=1.0)
+        before = agent.encoder.projection.weight.detach().clone()
+        agent.update(make_memory())
+        world, own = (agent.encoder.projection.weight.grad.abs().sum(1) > 1e-6).chunk(2)
+        assert world.all() and own.all() == (not isolate)
+        assert not torch.equal(agent.encoder.projection.weight, before)
+
+
+def test_dear_shield_changes_gradients_and_no_number(make_small):
+    dear = make_small({"name": "dear"}).objectives["dear"]
+    z = torch.randn(3, 24, requires_grad=True)
+    shielded = dear.shield(z)
+    assert torch.equal(shielded, z)
+    shielded.sum().backward()
+    assert (z.grad[:, :12] == 1).all() and (z.grad[:, 12:] == 0).all()
+
+
+def test_dear_noise_is_the_batchs_own(make_small, make_memory):
+    agent = make_small({"name": "dear"})
+    batch, z = seen(agent, make_memory())
+    first, again = (agent.objectives["dear"].loss(batch, z, agent._encode)[0].item() for _ in range(2))
+    silent = make_small({"name": "dear", "bottleneck": 0.0}).objectives["dear"]
+    assert first == again != silent.loss(batch, z, agent._encode)[0].item()
 
 
 def test_dear_legacy_aligns_the_halves():
-    _, _, metrics = dear_task(separation="legacy")
+    _, _, metrics = dear_task(separation="legacy", mask_weight=10.0, isolate=False, bottleneck=0.0)
     assert metrics["cos"] > 0.7
 
 
@@ -214,6 +242,7 @@ def test_dear_separations_are_zero_exactly_where_they_should_be():
 
 
 @pytest.mark.parametrize("options, encoder", [({"separation": "cosine"}, {"latent_dim": 8}), ({}, {}),
+                                              ({"bottleneck": -1.0}, {"latent_dim": 8}),
                                               ({}, {"latent_dim": 7})])
 def test_dear_refuses_what_it_cannot_halve(options, encoder):
     with pytest.raises(ValueError, match="dear"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surgrl.config import config_of
-from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, score_of
+from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of
 from surgrl.policy.image import prepare
 from surgrl.world import FIRST_UNSEEN_SEED, training_world
 
@@ -20,6 +20,12 @@ def test_the_interval_is_wilsons():
     score = score_of([True] * 9 + [False], [10] * 10, [0.004] * 10)
     assert (score.success, round(score.low, 3), round(score.high, 3)) == (0.9, 0.596, 0.982)
     assert score_of([True] * 50, [1] * 50, [0.0] * 50).high == 1.0
+
+
+def test_the_gaps_interval_is_newcombes():
+    # Newcombe 1998, Stat Med 17:873, table II, method 10: 56/70 - 48/80 is 0.2 (0.0524 to 0.3339)
+    scores = [score_of([True] * k + [False] * (n - k), [1] * n, [0.0] * n) for k, n in ((56, 70), (48, 80))]
+    assert np.round(gap_of(*scores), 3).tolist() == [0.2, 0.052, 0.334]
 
 
 def test_the_expert_reaches_and_a_random_policy_does_not(world):

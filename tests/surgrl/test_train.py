@@ -1,6 +1,7 @@
 """Training as a user runs it: from the command line, interrupted, resumed, refused."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -57,6 +58,22 @@ def test_a_finished_run_is_not_trained_again_but_evaluated(trained):
     assert again.returncode == 0 and "finished" in again.stdout
     said = surgrl("eval", trained, "--episodes", 1)
     assert said.returncode == 0 and all(word in said.stdout for word in ("policy", "random", "expert"))
+
+
+def test_eval_tells_the_gap_and_tries_a_level_held_out(trained, tmp_path):
+    said = surgrl("eval", trained, "--episodes", 1, "--seeds-from", "both", "--randomise", "test-full",
+                  "--no-baselines", "--json", tmp_path / "scores.json")
+    assert said.returncode == 0 and "gap" in said.stdout, said.stderr
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert set(found) == {"policy", "seen", "gap"} and found["gap"]["low"] <= found["gap"]["gap"]
+    assert surgrl("eval", trained, "--episodes", 1, "--seeds-from", "training").stdout.startswith("seen")
+    for words, told in ((["--randomise", "test-ful"], "test-full"), (["--seeds-from", "both", "--seed", 3], "--seed 3"),
+                        (["--seeds-from", "both", "--episodes", 900], "no more than it lived")):
+        refused = surgrl("eval", trained, *words)
+        assert refused.returncode == 1 and told in refused.stderr, refused.stderr
+    bundle = export(trained, tmp_path / "bundle").folder
+    assert surgrl("eval", bundle, "--episodes", 1, "--no-baselines", "--randomise", "test-mild").returncode == 0
+    assert "only a run's folder" in surgrl("eval", bundle, "--seeds-from", "both").stderr
 
 
 def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained, tmp_path):
