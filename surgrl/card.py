@@ -13,8 +13,9 @@ def card(bundle: PolicyBundle) -> str:
     """The card as Markdown; every number from the bundle's own manifest."""
     origin, image = bundle.origin, bundle.image
     config = origin["config"]
-    action = ", ".join(f"{name} {low:g}..{high:g} {unit}" for name, unit, low, high in
-                       zip(bundle.action.names, bundle.action.units, bundle.action.low, bundle.action.high, strict=True))
+    spec = bundle.action
+    action = ", ".join(f"{name} {low:g}..{high:g} {unit}"
+                       for name, unit, low, high in zip(spec.names, spec.units, spec.low, spec.high, strict=True))
     return f"""# {bundle.folder.name}
 
 A policy for `{bundle.task}`, learnt in simulation by `{origin["agent"]}`{_objectives(config)}. Research software: not a
@@ -63,15 +64,16 @@ def _data(origin: dict[str, Any]) -> str:
     labelled = agent["name"] == "bc" or agent.get("imitation", 0) > 0
     return (f"{shown}{origin['steps']} steps of the agent's own"
             f"{', each labelled by the expert' if labelled else ''}; {origin['updates']} updates in "
-            f"{origin['training_seconds'] / 60:.0f} minutes, seed {origin['seed']}, at commit {origin['commit']}. All of "
-            "it simulated; no patient's data.")
+            f"{origin['training_seconds'] / 60:.0f} minutes, seed {origin['seed']}, at commit {origin['commit']}. "
+            "All of it simulated; no patient's data.")
 
 
 def _scores(origin: dict[str, Any]) -> str:
     found = origin.get("scores")
     if not found:
         return "Not scored when it was exported; `surgrl eval` does that."
-    return (f"Success on {found['episodes']} seeds that no training saw: {found['success']:.0%} (95 % interval "
+    return (f"Success on {found['episodes']} seeds that no training saw: {found['success']:.0%} (95 % "
+            "interval "
             f"{found['low']:.0%}-{found['high']:.0%}), {found['steps']:.0f} steps on average.")
 
 

@@ -148,9 +148,11 @@ def training_world(config: Config, **options: Any) -> World:
 def camera_world(bundle: PolicyBundle, height: int = 120, **options: Any) -> World:
     """The world that a bundle was made for, seen by a camera of the robot's shape, `height` px high.
 
-    options: of the environment, e.g. randomise.
+    options: of the environment, e.g. randomise, in place of those that it was trained with.
     """
-    env = make_env(bundle.task, image_size=(height, height * bundle.image.width // bundle.image.height), **options)
+    trained = bundle.origin.get("config", {}).get("env", {}).get("options", {})
+    size = height, height * bundle.image.width // bundle.image.height
+    env = make_env(bundle.task, **{**trained, **options, "image_size": size})
     return World(env, image=bundle.image, drawn=None, proprio=bundle.proprio.names)
 
 
