@@ -72,9 +72,8 @@ def _scores(origin: dict[str, Any]) -> str:
     found = origin.get("scores")
     if not found:
         return "Not scored when it was exported; `surgrl eval` does that."
-    return (f"Success on {found['episodes']} seeds that no training saw: {found['success']:.0%} (95 % "
-            "interval "
-            f"{found['low']:.0%}-{found['high']:.0%}), {found['steps']:.0f} steps on average.")
+    return (f"Success on {found['episodes']} seeds that no training saw: {found['success']:.0%} "
+            f"(95 % interval {found['low']:.0%}-{found['high']:.0%}), {found['steps']:.0f} steps on average.")
 
 
 def _looks(config: dict[str, Any]) -> str:
