@@ -60,15 +60,23 @@ class Disturbed:
         own = None if proprio is None or not len(proprio) else torch.as_tensor(proprio, device=device)[None]
         start = START * self.budget * (2 * torch.rand(clean.shape, generator=self._random) - 1).to(device)
         near = (clean + start).requires_grad_()
-        action = _action(self._policy, near, own)
         if self.aim == "action":
-            with torch.no_grad():
-                wanted = _action(self._policy, clean, own)
-            harm = (action - wanted).square().sum()
+            harm = self._error(near, clean, own)
         else:
-            harm = -self._value(clean, own, action)
+            harm = -self._value(clean, own, _action(self._policy, near, own))
         gradient, = torch.autograd.grad(harm, near)
         return gradient[0].sign().cpu()
+
+    def _error(self, near: Tensor, clean: Tensor, own: Tensor | None) -> Tensor:
+        """How far the policy at `near` is from what it does at `clean`; of choices, by their cross entropy."""
+        if not hasattr(self._policy, "error"):
+            with torch.no_grad():
+                wanted = _action(self._policy, clean, own)
+            return (_action(self._policy, near, own) - wanted).square().sum()
+        state = self.agent.state if self._policy.state_dim else None
+        with torch.no_grad():
+            acted = self._policy(clean, own, state)
+        return self._policy.error(near, own, state, acted[0] if self._policy.state_dim else acted).sum()
 
     def _value(self, clean: Tensor, own: Tensor | None, action: Tensor) -> Tensor:
         """Q of the undisturbed picture and the action that the disturbed one led to."""

@@ -76,7 +76,7 @@ class Dvc:
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
         self.steps = 0              # of all environments
-        self._state = self.first_state(1)
+        self.state = self.first_state(1)
 
     def first_state(self, count: int) -> Tensor:
         """What the policy remembers as `count` episodes begin: (count, S)."""
@@ -85,8 +85,8 @@ class Dvc:
     def act(self, obs: Array, explore: bool, proprio: Array | None = None) -> Array:
         """(C, H, W) uint8 [, (P,)] -> (A,) float32 in [-1, 1]; remembers where it is in the episode."""
         own = np.zeros(0, np.float32) if proprio is None else np.asarray(proprio, np.float32)
-        choice = self.choose(torch.as_tensor(obs)[None], torch.as_tensor(own)[None], self._state, explore)
-        self._state = choice.state
+        choice = self.choose(torch.as_tensor(obs)[None], torch.as_tensor(own)[None], self.state, explore)
+        self.state = choice.state
         return choice.action[0].cpu().numpy()
 
     @torch.inference_mode()
@@ -142,7 +142,7 @@ class Dvc:
 
     def reset(self) -> None:
         """An episode begins."""
-        self._state = self.first_state(1)
+        self.state = self.first_state(1)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next rollout's learning depends on."""
@@ -263,10 +263,18 @@ class Greedy(nn.Module):
 
     def forward(self, images: Tensor, proprio: Tensor | None = None, state: Tensor | None = None) -> Any:
         """(B, C, H, W) uint8 [, (B, P)] [, (B, S)] -> (B, A) [, (B, S)]."""
-        proprio, state = (torch.zeros(len(images), 0) if given is None else given for given in (proprio, state))
-        features, after = self.net.look(images, proprio, state)
-        action = self.net.head.best(self.net.numbers(features))
+        numbers, after = self._numbers(images, proprio, state)
+        action = self.net.head.best(numbers)
         return (action, after) if self.state_dim else action
+
+    def error(self, images: Tensor, proprio: Tensor | None, state: Tensor | None, action: Tensor) -> Tensor:
+        """How far from `action` (B, A) the policy is: (B,), with a gradient where choices themselves have none."""
+        return self.net.head.error(self._numbers(images, proprio, state)[0], action)
+
+    def _numbers(self, images: Tensor, proprio: Tensor | None, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        none = images[:, 0, 0, :0].float()      # (B, 0), whatever B will be once exported
+        features, after = self.net.look(images, none if proprio is None else proprio, none if state is None else state)
+        return self.net.numbers(features), after
 
 
 class ReturnScale:

@@ -76,6 +76,16 @@ def test_a_recurrent_policy_runs_statefully_from_its_bundle(trained, tmp_path):
     world.close()
 
 
+def test_a_policy_of_choices_without_a_memory_is_exported_and_can_be_attacked(tmp_path):
+    done = surgrl("train", "colon-safe", "name=choosy", *TINY, "steps=64", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    bundle = export(tmp_path / "choosy", tmp_path / "bundle")
+    action = PolicyRuntime(bundle).act_normalised(np.zeros((480, 640, 3), np.uint8))
+    assert bundle.state == 0 and action[2] == pytest.approx(0.7)
+    said = surgrl("attack", tmp_path / "choosy", "--episodes", 1, "--budgets", 8)
+    assert said.returncode == 0, said.stderr
+
+
 def test_an_older_reader_refuses_a_bundle_with_a_memory(trained, tmp_path):
     bundle = export(trained, tmp_path / "bundle")
     text = (bundle.folder / "manifest.yaml").read_text()
