@@ -214,6 +214,16 @@ def test_options_that_cannot_be_are_refused_by_name(options, words):
         make(**options)
 
 
+def test_the_simple_encoder_sees_brightness_as_opencv_does():
+    cv2 = pytest.importorskip("cv2")
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    seen = []
+    agent = make()
+    agent.net.encoder.convolutions.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    agent.net.encoder(torch.from_numpy(image).permute(2, 0, 1)[None])
+    assert np.abs((seen[0][0, 0].numpy() + 0.5) * 255 - cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).max() < 1
+
+
 def test_objectives_are_refused_and_nan_names_its_term():
     with pytest.raises(ValueError, match="takes no objectives"):
         make_agent("dvc", {}, objectives=[{"name": "curl"}], image_shape=(3, SIDE, SIDE), action_dim=2)
