@@ -3,7 +3,9 @@
 python benchmarks/update.py [--size 64] [--batch 128] [--stack 3] [--seconds 10] [--threads 2] [--hidden 1024]
 The plain one: NCHW float32, grid_sample shift, Adam as it comes, the C library's allocator as it comes.
 The floor: the update's multiplications (counted, convolutions and matrices) at the speed of a large float32 matrix
-product or of one convolution, whichever is faster, measured in the same run. The paper's setting: --size 84 --batch 256.
+product or of one convolution, whichever is faster, measured in the same run.
+
+The setting of the paper: --size 84 --batch 256.
 """
 
 import argparse
