@@ -1,6 +1,7 @@
 """Several environments in processes of their own, as an on-policy learner acts in them."""
 
 import os
+import signal
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,12 @@ class WorldEnv(gymnasium.Env):
         return {"frame": moment.frame, "proprio": moment.proprio}, info
 
 
+def _in_worker(*args: Any) -> WorldEnv:
+    """A WorldEnv in a process of its own: Ctrl-C is for the trainer, which saves and then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return WorldEnv(*args)
+
+
 def make_vector(config: Config, begun: int, label: bool) -> AsyncVectorEnv:
     """config.env.workers environments; `begun`: episodes that were begun before."""
     count = config.env.workers
@@ -56,7 +63,7 @@ def make_vector(config: Config, begun: int, label: bool) -> AsyncVectorEnv:
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        return AsyncVectorEnv([partial(WorldEnv, plain(config), begun + k, count, label) for k in range(count)],
+        return AsyncVectorEnv([partial(_in_worker, plain(config), begun + k, count, label) for k in range(count)],
                               context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
     finally:
         if before is None:

@@ -141,8 +141,12 @@ def training_world(config: Config, **options: Any) -> World:
                       size=(config.image.size, config.image.size), stack=config.image.stack,
                       rate=round(1 / env.unwrapped.dt, 6))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
-    return World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
-                 reward=config.env.reward)
+    world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
+                  reward=config.env.reward)
+    if config.env.reward:       # a term that does not exist is told now, not in the midst of a training
+        world.reset(seed=FIRST_UNSEEN_SEED)
+        world.step(np.zeros(len(world.action.names)))
+    return world
 
 
 def camera_world(bundle: PolicyBundle, height: int = 120, **options: Any) -> World:
