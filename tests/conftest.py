@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.spec import ActionSpec, ImageSpec, ProprioSpec
 
 CAMERA = "endoscope_left"
+# A shell's background job ignores Ctrl-C, and so would the commands that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def build_bundle(folder: Path, action: Sequence[float] | str = (0.5, 0.0, 0.0), *, stack: int = 1,

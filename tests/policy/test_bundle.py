@@ -83,10 +83,10 @@ def test_a_folder_that_is_not_there_is_named_with_the_command_that_makes_one(tmp
         PolicyBundle.load(tmp_path / "none")
 
 
-@pytest.mark.parametrize("form", [2, "1", None])
+@pytest.mark.parametrize("form", [3, "1", None])
 def test_another_format_is_refused_with_both_numbers(bundle, form):
     _rewrite_manifest(bundle.folder, format=form)
-    with pytest.raises(UserError, match=f"bundle format {form!r}, this surgrl reads 1"):
+    with pytest.raises(UserError, match=f"bundle format {form!r}, this surgrl reads 1 and 2"):
         PolicyBundle.load(bundle.folder)
 
 
