@@ -1,5 +1,6 @@
 """How a policy-gradient agent chooses: a Gaussian, one of a list of actions, or one of a few values per channel."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import log, pi
 
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from .heads import orthogonal
 
 
-class ActionHead(nn.Module):
+class ActionHead(nn.Module, ABC):
     """Numbers of a distribution from features, and what can be asked of it. R numbers tell what was drawn."""
 
     def __init__(self, features: int, outputs: int):
@@ -25,29 +26,29 @@ class ActionHead(nn.Module):
         """(B, F) -> (B, outputs)."""
         return self.linear(features)
 
+    @abstractmethod
     def draw(self, numbers: Tensor, random: torch.Generator) -> Tensor:
         """(B, outputs) -> what was drawn, (B, R) float."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_prob(self, numbers: Tensor, drawn: Tensor) -> Tensor:
         """Of drawing (B, R): (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entropy(self, numbers: Tensor) -> Tensor:
         """(B,) nats."""
-        raise NotImplementedError
 
+    @abstractmethod
     def action(self, drawn: Tensor) -> Tensor:
         """(B, R) -> (B, A) in [-1, 1]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def best(self, numbers: Tensor) -> Tensor:
         """The likeliest action, (B, A) in [-1, 1]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def error(self, numbers: Tensor, label: Tensor) -> Tensor:
         """How far from an expert's action (B, A): (B,), for imitation."""
-        raise NotImplementedError
 
 
 class Gaussian(ActionHead):

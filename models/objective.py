@@ -1,5 +1,6 @@
 """What every representation objective looks like: a loss that shapes the latent beside the critic's."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class Encode(Protocol):
         ...
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """One method, one class, one file, named in models/make.py. Its options are keyword arguments.
 
     An objective with weight 0 is never called and draws nothing from the agent's randomness.
@@ -28,13 +29,13 @@ class Objective(nn.Module):
         """encoder: the agent's own, to read its sizes from or to copy; it is not kept."""
         super().__init__()
 
+    @abstractmethod
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
         """Scalar loss, and scalars worth watching under short names.
 
         batch.obs and batch.extra["mask"] are as the encoder saw them, under one and the same augmentation;
         batch.next_obs and all other extras are as they were lived. z: (B, D) of batch.obs, carrying gradient.
         """
-        raise NotImplementedError
 
     def shield(self, z: Tensor) -> Tensor:
         """(B, D) as the critic and the actor get it: an objective may stop their gradient into a part of its own."""

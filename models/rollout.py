@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .heads import Standardise
+
 
 class Rollout(NamedTuple):
     """T steps of N environments; C = 3 x stack planes, R = numbers that tell a draw, S = size of the memory."""
@@ -37,3 +39,33 @@ def advantages(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Te
         later = errors[t] + going_on[t] * later
         result[t] = later
     return result
+
+
+class ReturnScale:
+    """The spread of discounted returns so far, which rewards are divided by."""
+
+    def __init__(self, gamma: float):
+        """gamma: discount of a step."""
+        self.gamma, self.seen = gamma, Standardise(1)
+        self.running: Tensor | None = None
+
+    def observe(self, reward: Tensor, ended: Tensor) -> float:
+        """Take in (T, N) rewards; the spread, at least 1e-3."""
+        if self.running is None or len(self.running) != reward.shape[1]:
+            self.running = torch.zeros(reward.shape[1])
+        seen = []
+        for now, over in zip(reward.cpu(), ended.cpu(), strict=True):
+            self.running = self.gamma * self.running + now
+            seen.append(self.running)
+            self.running = self.running * ~over
+        self.seen.observe(torch.cat(seen)[:, None])
+        return max(1e-3, float(self.seen.variance.sqrt()))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Counts and moments; returns under way begin anew."""
+        return self.seen.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from there."""
+        self.running = None
+        self.seen.load_state_dict(state)

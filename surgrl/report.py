@@ -102,7 +102,7 @@ def _summary(page: Page, groups: Sequence[Group]) -> None:
 
 def _videos(page: Page, groups: Sequence[Group], episodes: int) -> None:
     """One for each group whose agent has learnt something."""
-    from .rollout import rollout
+    from .rollout_video import rollout
     clips = []
     for group in groups:
         record = next((record for record in group.records if (record.folder / "checkpoint.pt").is_file()), None)

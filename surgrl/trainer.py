@@ -3,6 +3,7 @@
 import sys
 import time
 import warnings
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .run import Run, Table
 from .world import FIRST_UNSEEN_SEED, Moment, World
 
 
-class Trainer:
+class Trainer(ABC):
     """Demonstrations, then learning on them alone, then acting and learning in turns, as a kind of agent does it."""
 
     log_every = 50          # learning steps between rows of metrics.csv
@@ -57,9 +58,9 @@ class Trainer:
         self.save()
         return score
 
+    @abstractmethod
     def _go_on(self) -> None:
         """Act and learn for a while; what lies between two chances to evaluate and to save."""
-        raise NotImplementedError
 
     def save(self) -> None:
         """Write a checkpoint now."""

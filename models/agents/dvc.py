@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..actions import make_head
+from ..actor_critic import ActorCritic, Greedy
 from ..encoder import Encoder
-from ..heads import Standardise, mlp, orthogonal
 from ..memory import EpisodeMemory
 from ..objective import Objective
-from ..recurrent import Recurrent
-from ..rollout import Rollout, advantages
+from ..rollout import ReturnScale, Rollout, advantages
 
 Array = NDArray[Any]
 
@@ -71,7 +70,7 @@ class Dvc:
         self.needs = ("expert",) if imitation > 0 else ()
         self.random = torch.Generator().manual_seed(seed)
         head = make_head(actions, hidden_dim, action_dim, std=std, bins=bins, choices=choices)
-        self.net = Net(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
+        self.net = ActorCritic(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr, eps=1e-5, fused=True)
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
@@ -215,102 +214,6 @@ class Dvc:
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.grad_limit)
         self.optimiser.step()
-
-
-class Net(nn.Module):
-    """Encoder, memory, policy and values."""
-
-    def __init__(self, encoder: Encoder, proprio_dim: int, head: nn.Module, hidden: int, recurrent: int):
-        """hidden: units of each layer. recurrent: units of the memory; 0: none."""
-        super().__init__()
-        self.encoder, self.standardise = encoder, Standardise(proprio_dim)
-        self.squeeze = nn.Sequential(nn.Linear(encoder.latent_dim, hidden), nn.ReLU())
-        self.memory = Recurrent(hidden + proprio_dim, recurrent)
-        seen = recurrent or hidden + proprio_dim
-        self.body = nn.Sequential(nn.Linear(seen, hidden), nn.ReLU())
-        self.head, self.value = head, mlp(seen, hidden, 2)
-        for part in (self.squeeze, self.body, self.value):
-            part.apply(orthogonal)
-
-    def look(self, images: Tensor, proprio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) uint8, (B, P), (B, S) -> features (B, F) and the state after."""
-        return self.memory(self._features(images, proprio), state)
-
-    def look_along(self, images: Tensor, proprio: Tensor, state: Tensor, ended: Tensor) -> Tensor:
-        """L steps in a row: (L, B, C, H, W), (L, B, P), (B, S), (L, B) -> features (L * B, F)."""
-        features = self._features(images.flatten(0, 1), proprio.flatten(0, 1))
-        return self.memory.along(features.unflatten(0, images.shape[:2]), state, ended).flatten(0, 1)
-
-    def numbers(self, features: Tensor) -> Tensor:
-        """(B, F) -> what describes the distribution of actions."""
-        return self.head(self.body(features))
-
-    def values(self, features: Tensor) -> Tensor:
-        """(B, F) -> (B, 2), of reward and cost."""
-        return self.value(features)
-
-    def _features(self, images: Tensor, proprio: Tensor) -> Tensor:
-        return torch.cat([self.squeeze(self.encoder(images)), self.standardise(proprio)], dim=1)
-
-
-class Greedy(nn.Module):
-    """What is exported: the likeliest action, and the memory where there is one."""
-
-    def __init__(self, net: Net):
-        """The agent's own module, not a copy."""
-        super().__init__()
-        self.net, self.state_dim = net, net.memory.size
-
-    def forward(self, images: Tensor, proprio: Tensor | None = None, state: Tensor | None = None) -> Any:
-        """(B, C, H, W) uint8 [, (B, P)] [, (B, S)] -> (B, A) [, (B, S)]."""
-        numbers, after = self._numbers(images, proprio, state)
-        action = self.net.head.best(numbers)
-        return (action, after) if self.state_dim else action
-
-    def error(self, images: Tensor, proprio: Tensor | None, state: Tensor | None, action: Tensor) -> Tensor:
-        """How far from `action` (B, A) the policy is: (B,), with a gradient where choices themselves have none."""
-        return self.net.head.error(self._numbers(images, proprio, state)[0], action)
-
-    def _numbers(self, images: Tensor, proprio: Tensor | None, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        none = images[:, 0, 0, :0].float()      # (B, 0), whatever B will be once exported
-        features, after = self.net.look(images, none if proprio is None else proprio, none if state is None else state)
-        return self.net.numbers(features), after
-
-
-class ReturnScale:
-    """The spread of discounted returns so far, which rewards are divided by."""
-
-    def __init__(self, gamma: float):
-        """gamma: discount of a step."""
-        self.gamma, self.count, self.mean, self.square = gamma, 0.0, 0.0, 0.0
-        self.running: Tensor | None = None
-
-    def observe(self, reward: Tensor, ended: Tensor) -> float:
-        """Take in (T, N) rewards; the spread, at least 1e-3."""
-        if self.running is None or len(self.running) != reward.shape[1]:
-            self.running = torch.zeros(reward.shape[1])
-        seen = []
-        for now, over in zip(reward.cpu(), ended.cpu(), strict=True):
-            self.running = self.gamma * self.running + now
-            seen.append(self.running)
-            self.running = self.running * ~over
-        values = torch.stack(seen)
-        total = self.count + values.numel()
-        away = float(values.mean()) - self.mean
-        spread = float(values.var(correction=0)) + away ** 2 * self.count / total
-        self.square += spread * values.numel()
-        self.mean += away * values.numel() / total
-        self.count = total
-        return max(1e-3, (self.square / self.count) ** 0.5)
-
-    def state_dict(self) -> dict[str, float]:
-        """Counts and moments; returns under way begin anew."""
-        return {"count": self.count, "mean": self.mean, "square": self.square}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from there."""
-        self.running = None
-        self.count, self.mean, self.square = (float(state[name]) for name in ("count", "mean", "square"))
 
 
 def clipped_surrogate(log_prob: Tensor, before: Tensor, gain: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,10 @@ import torch
 from torch.distributions import Categorical, Normal
 
 from models.actions import make_head
-from models.agents.dvc import ReturnScale, clipped_surrogate
+from models.agents.dvc import clipped_surrogate
 from models.make import make_agent
 from models.recurrent import Recurrent
-from models.rollout import Rollout, advantages
+from models.rollout import ReturnScale, Rollout, advantages
 
 SIDE, ACTIONS, STEPS, COUNT = 40, 2, 8, 3
 CHOICES = [[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]]

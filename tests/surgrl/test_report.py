@@ -11,7 +11,7 @@ from surgrl.page import Page
 from surgrl.policy.errors import UserError
 from surgrl.records import differences, read_groups, success_curve
 from surgrl.report import losses, write_report
-from surgrl.rollout import rollout
+from surgrl.rollout_video import rollout
 
 
 def test_a_page_is_one_file_without_outside_references_and_keeps_markup_in_texts_as_text(tmp_path):
