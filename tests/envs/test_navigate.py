@@ -242,25 +242,3 @@ def test_force_is_of_the_stated_spring(env):
     infos = run(env, 3, lambda env: np.array([1.0, 0.0, 1.0]))
     lead = env.unwrapped.scene.scope.get_state()["lead"]
     assert infos[-1]["force_N"] == pytest.approx(STIFFNESS * np.linalg.norm(lead))
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_over_20000_steps_with_resets(seen):
-    def resident():
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096 / 1e6
-
-    rng, steps, seed, start = np.random.default_rng(0), 0, 0, None
-    while steps < 22_000:
-        seen.reset(seed=seed)
-        over = False
-        while not over:
-            *_, terminated, truncated, _ = seen.step(np.clip(expert(seen) + rng.normal(0, 0.5, 3), -1, 1))
-            over = terminated or truncated
-            steps += 1
-        seed += 1
-        if start is None and steps > 2000:      # caches are filled
-            start = resident()
-    grown = resident() - start
-    print(f"grown by {grown:.2f} MB")
-    assert grown < 5

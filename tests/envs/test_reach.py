@@ -90,25 +90,3 @@ def test_a_tolerance_makes_the_task_finer():
         *_, terminated, truncated, info = fine.step(fine.unwrapped.expert())
     assert info["success"] and info["distance"] < 0.002
     fine.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_memory_does_not_grow_over_20000_steps_with_resets():
-    made = gymnasium.make("envs:surgrl/Reach-v0", image_size=(16, 16))
-    rng, inner = np.random.default_rng(0), made.unwrapped
-
-    def resident():
-        with open("/proc/self/statm") as status:
-            return int(status.read().split()[1]) * 4096 / 1e6
-    start = 0.0
-    for k in range(21_000):
-        if k % 40 == 0:
-            made.reset(seed=k)
-        if k == 1000:       # caches are filled
-            start = resident()
-        inner.step(inner.expert() if k % 2 else rng.uniform(-1, 1, 3))
-    grown = resident() - start
-    print(f"grown by {grown:.2f} MB")
-    assert grown < 5
-    made.close()

@@ -209,26 +209,3 @@ def test_what_is_drawn_is_the_sheet(env):
     drawn_rows, drawn_columns = np.nonzero(bodies == inner.scene._sheet_body)
     assert abs(drawn_rows.max() - rows.max()) < 2.5 and abs(drawn_columns.min() - columns.min()) < 2.5
     made.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_memory_does_not_grow(env):
-    """20 000 steps with a picture each, and resets: less than 5 MB."""
-    made = gymnasium.make("envs:surgrl/Retract-v0", image_size=(16, 16))
-    rng, inner = np.random.default_rng(0), made.unwrapped
-
-    def resident():
-        with open("/proc/self/statm") as status:
-            return int(status.read().split()[1]) * 4096 / 1e6
-    start = 0.0
-    for k in range(21_000):
-        if k % 90 == 0:
-            made.reset(seed=k)
-        if k == 1000:
-            start = resident()
-        inner.step(inner.expert() if k % 2 else rng.uniform(-1, 1, 4))
-    grown = resident() - start
-    print(f"grown by {grown:.2f} MB")
-    assert grown < 5
-    made.close()
