@@ -15,6 +15,7 @@ import cv2
 import gymnasium
 import numpy as np
 import yaml
+from tiles import PAINTS, TILE, clip, grid, legend, shrunk, tile, write
 
 import envs  # noqa: F401  registers the ids
 from envs import make
@@ -28,16 +29,11 @@ DOCS = Path(__file__).parent
 IMAGES = DOCS / "images" / "tasks"
 SEED = 5                        # of the episode that is shown
 STYLED_SEEDS = (11, 12)         # of the rows of the pictures of levels
-VIEW, TILE, CLIP = (640, 480), (280, 210), (320, 240)       # px, width and height
+VIEW, CLIP = (640, 480), (320, 240)     # px, width and height
 FINER = 2                       # drawn so many times larger, then shrunk, for smooth edges
 MOMENTS = 5                     # of the film strip
 HERO = 0.55                     # of the episode, at which the large picture is taken
 STRENGTHS = (0.3, 0.8)          # of each effect
-CLIP_FRAMES = 80                # at most; a longer episode is shown in larger steps
-CLIP_QUALITY, HOLD_MS = 55, 1200
-GAP, BAR = 6, 24                # px, between tiles, and of a caption
-# RGB of each label of the segmentation, in the order of LABELS
-PAINTS = np.array([(25, 25, 25), (190, 105, 95), (150, 165, 190), (60, 175, 95), (240, 200, 110)], np.uint8)
 
 
 class Episode(NamedTuple):
@@ -95,7 +91,7 @@ def moments(steps: int) -> list[int]:
 def _drawn(env: gymnasium.Env, size: tuple[int, int]) -> Array:
     """The endoscope's picture, smooth: (h, w, 3) uint8 RGB."""
     env.unwrapped.render_size = (size[1] * FINER, size[0] * FINER)
-    return _shrunk(env.render(), size)
+    return shrunk(env.render(), size)
 
 
 def _task(name: str) -> str:
@@ -103,13 +99,13 @@ def _task(name: str) -> str:
     short, episode, spec = _short(name), played(name), gymnasium.registry[name]
     env = gymnasium.make(name)
     inner = env.unwrapped
-    _write(short, episode.views[round(HERO * episode.steps)])
-    _write(f"{short}-episode", _grid([[_tile(episode.views[k], f"{k * inner.dt:.1f} s")
+    write(IMAGES / f"{short}.jpg", episode.views[round(HERO * episode.steps)])
+    write(IMAGES / f"{short}-episode.jpg", grid([[tile(episode.views[k], f"{k * inner.dt:.1f} s")
                                        for k in moments(episode.steps)]]))
-    _clip(short, episode.clip, inner.dt)
-    _write(f"{short}-eyes", _grid([_eyes(name, round(HERO * episode.steps))]))
+    clip(IMAGES / f"{short}.webp", episode.clip, inner.dt)
+    write(IMAGES / f"{short}-eyes.jpg", grid([_eyes(name, round(HERO * episode.steps))]))
     levels = yaml.safe_load(LEVELS.read_text())
-    _write(f"{short}-levels", _grid([[_tile(_styled(name, level, seed), level) for level in levels]
+    write(IMAGES / f"{short}-levels.jpg", grid([[tile(_styled(name, level, seed), level) for level in levels]
                                      for seed in STYLED_SEEDS]))
     state = gymnasium.make(name, observation="state")
     entry, task = getattr(make, spec.entry_point.split(":")[1]), inner.task
@@ -200,9 +196,9 @@ def _effects() -> None:
     for strength in STRENGTHS:
         shown = [(entry.name, EffectChain(replace(Effects(), **{entry.name: strength}), seed=7)(picture, 0))
                  for entry in fields(Effects)]
-        rows.append([_tile(image, f"{name} {strength:g}") for name, image in shown])
+        rows.append([tile(image, f"{name} {strength:g}") for name, image in shown])
     pairs = [[rows[0][k], rows[1][k]] for k in range(len(rows[0]))]
-    _write("effects", _grid([sum(pairs[k:k + 2], []) for k in range(0, len(pairs), 2)]))
+    write(IMAGES / "effects.jpg", grid([sum(pairs[k:k + 2], []) for k in range(0, len(pairs), 2)]))
 
 
 def _styled(name: str, level: str, seed: int) -> Array:
@@ -226,56 +222,9 @@ def _eyes(name: str, steps: int) -> list[Array]:
     near, far = depth[labels > 0].min(), depth[labels > 0].max()
     scaled = np.uint8(255 * np.clip((far - depth) / (far - near), 0, 1))
     heat = cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]
-    return [_tile(_shrunk(obs["image"], TILE), "left"), _tile(_shrunk(obs["image_right"], TILE), "right"),
-            _tile(heat, f"depth: {near * 1e3:.0f} mm bright, {far * 1e3:.0f} mm dark"),
-            _legend(_tile(PAINTS[labels], ""), [label for label in LABELS if (labels == label).any()])]
-
-
-def _clip(short: str, frames: Sequence[Array], dt: float) -> None:
-    """An animated WebP of the episode, at its own pace, that rests on its last frame."""
-    every = -(-len(frames) // CLIP_FRAMES)
-    chosen = [*frames[:-1:every], frames[-1]]
-    animation = cv2.Animation()
-    animation.frames = [np.ascontiguousarray(frame[:, :, ::-1]) for frame in chosen]
-    animation.durations = np.array([*[round(every * dt * 1e3)] * (len(chosen) - 1), HOLD_MS], np.int32)
-    path = IMAGES / f"{short}.webp"
-    if not cv2.imwriteanimation(str(path), animation, [cv2.IMWRITE_WEBP_QUALITY, CLIP_QUALITY]):
-        raise RuntimeError(f"{path}: this OpenCV writes no animated WebP; 4.11 or newer does")
-
-
-def _tile(image: Array, text: str) -> Array:
-    """The picture at tile size over a bar with its caption."""
-    bar = np.full((BAR, TILE[0], 3), 255, np.uint8)
-    cv2.putText(bar, text, (2, BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
-    return np.vstack([_shrunk(image, TILE), bar])
-
-
-def _legend(tile: Array, labels: Iterable[int]) -> Array:
-    """The tile, its bar telling what each paint stands for."""
-    left = 2
-    for label in labels:
-        cv2.rectangle(tile, (left, TILE[1] + 7), (left + 11, TILE[1] + 18), PAINTS[label].tolist(), cv2.FILLED)
-        cv2.putText(tile, LABELS[label], (left + 16, TILE[1] + BAR - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1,
-                    cv2.LINE_AA)
-        left += 28 + cv2.getTextSize(LABELS[label], cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
-    return tile
-
-
-def _grid(rows: Sequence[Sequence[Array]]) -> Array:
-    """Tiles with gaps between them, none around."""
-    lines = []
-    for row in rows:
-        gap = np.full((row[0].shape[0], GAP, 3), 255, np.uint8)
-        lines.append(np.hstack([part for tile in row for part in (tile, gap)][:-1]))
-    return np.vstack(lines)
-
-
-def _shrunk(image: Array, size: tuple[int, int]) -> Array:
-    return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _write(stem: str, image: Array) -> None:
-    cv2.imwrite(str(IMAGES / f"{stem}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return [tile(shrunk(obs["image"], TILE), "left"), tile(shrunk(obs["image_right"], TILE), "right"),
+            tile(heat, f"depth: {near * 1e3:.0f} mm bright, {far * 1e3:.0f} mm dark"),
+            legend(tile(PAINTS[labels], ""), [label for label in LABELS if (labels == label).any()])]
 
 
 def _short(name: str) -> str:

@@ -44,6 +44,7 @@ class Bullet:
         self._sheets: dict[int, list[list[float]]] = {}         # rows that each sheet's shape is told by
         self._rows: dict[tuple[str, int], list] = {}            # see _kept
         self._textures: dict[str, int] = {}                     # see paint
+        self._painted: dict[int, str] = {}              # name of the texture that `paint` gave each body
         self._colours: dict[int, Colour] = {}
         self._hidden: set[int] = set()
         self._backdrop: list[int] = []                          # bodies that never move
@@ -82,21 +83,25 @@ class Bullet:
 
         Textures stay loaded: Bullet has no way to forget one, so their pool must be small.
         """
+        if self._painted.get(body) == name:
+            return
+        self._painted[body] = name
         if name not in self._textures:
             self._textures[name] = self.texture(make())
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._textures[name], physicsClientId=self._client)
-        self._backdrops.clear()
+        self._forget(body)
 
     def tint(self, body: int, colour: Colour) -> None:
         """Give a body another colour."""
         self._colours[body] = colour
-        pybullet.changeVisualShape(body, -1, rgbaColor=colour, physicsClientId=self._client)
-        self._backdrops.clear()
+        self._blend(body, body not in self._hidden)
+        self._forget(body)
 
     def clear(self) -> None:
         """Remove every body and texture. `removeBody` would leak the mesh, 0.37 MB for 6000 triangles."""
         pybullet.resetSimulation(physicsClientId=self._client)
         self._textures.clear()
+        self._painted.clear()
         self._labels, self._is_sheet = np.zeros(1, np.uint8), np.zeros(1, bool)
         self._colours.clear()
         self._hidden.clear()
@@ -174,6 +179,11 @@ class Bullet:
             for body in self._colours:
                 self._blend(body, body not in self._backdrop and body not in self._hidden)
         return self._backdrops[key]
+
+    def _forget(self, body: int) -> None:
+        """The body looks different now: pictures of a backdrop that it is part of are of no use any more."""
+        if body in self._backdrop:
+            self._backdrops.clear()
 
     def _register(self, body: int, colour: Colour, label: int, sheet: bool = False) -> None:
         self._colours[body] = colour

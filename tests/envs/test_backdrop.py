@@ -36,3 +36,19 @@ def test_a_hidden_body_stays_hidden_when_the_backdrop_is_drawn_anew():
     bullet.show(target, True)
     assert (bullet.raster(env.camera, 64, 64)[2] == target).any()
     env.close()
+
+
+def test_a_new_colour_does_not_show_what_is_hidden_and_keeps_the_backdrop_unless_it_is_part_of_it():
+    env = gymnasium.make("envs:surgrl/Reach-v0").unwrapped
+    env.reset(seed=0)
+    bullet, target = env.scene.bullet, env.scene._target_body
+    before = bullet.raster(env.camera, 64, 64)[0]
+    kept = dict(bullet._backdrops)
+    bullet.show(target, False)
+    bullet.tint(target, (1, 1, 1, 1))
+    assert not (bullet.raster(env.camera, 64, 64)[2] == target).any() and bullet._backdrops == kept
+    bed = bullet._backdrop[0]
+    bullet.tint(bed, (0.2, 0.2, 0.2, 1))
+    after, _, bodies = bullet.raster(env.camera, 64, 64)
+    assert after[bodies == bed].mean() < 0.5 * before[bodies == bed].mean()
+    env.close()
