@@ -76,6 +76,8 @@ def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
     world = training_world(config)
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in ("mask", "expert") if name in agent.needs]
+    if "mask" in extras:
+        world.require_instrument()
     memory = EpisodeMemory(config.memory.capacity, frame_shape=(side, side, 3), action_dim=len(world.action.names),
                            proprio_dim=len(world.proprio.names), stack=config.image.stack,
                            nstep=config.memory.nstep, gamma=config.memory.gamma, seed=config.seed, extras=extras)

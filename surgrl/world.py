@@ -97,6 +97,13 @@ class World:
             raise UserError(f"task {self.env.spec.id} has no scripted expert; set demos.episodes and imitation to 0")
         return self.env.unwrapped.expert()
 
+    def require_instrument(self) -> None:
+        """UserError for a task that shows none: its mask is empty, and nothing can be learnt from it."""
+        scene = getattr(self.env.unwrapped, "scene", None)
+        if scene is not None and not scene.arms:
+            raise UserError(f"task {self.env.spec.id} shows no instrument, so its mask is empty; leave out the "
+                            "objectives that need one: objectives=[]")
+
     def mask(self, moment: Moment) -> Array:
         """(h, w) uint8 in {0, 1}: where the instrument is in the moment's frame."""
         if "mask" not in moment.info:

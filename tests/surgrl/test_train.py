@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surgrl.config import load_config
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError
@@ -232,3 +233,10 @@ def test_a_checkpoint_of_another_shape_is_refused(trained, tmp_path):
         Run(folder).restore(agent)
     world.close()
     assert Progress().updates == 0
+
+
+def test_a_mask_that_the_task_cannot_give_is_refused_at_the_start():
+    with pytest.raises(UserError, match="ColonNavigate-v0 shows no instrument, .* leave out the objectives"):
+        make_parts(load_config("reach-demo", ["env.id=surgrl/ColonNavigate-v0"]))
+    world, *_ = make_parts(load_config("reach-demo", ["env.id=surgrl/ColonNavigate-v0", "objectives=[]"]))
+    world.close()
