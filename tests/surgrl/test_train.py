@@ -20,7 +20,7 @@ from surgrl.policy.errors import UserError
 from surgrl.policy.runtime import PolicyRuntime
 from surgrl.policy.spec import ProprioSpec
 from surgrl.run import Progress, Run, Table
-from surgrl.train import make_parts
+from surgrl.train import make_parts, train
 
 TINY = ["threads=1", "image.render=32", "image.size=32", "memory.capacity=2000", "demos.episodes=2", "demos.updates=40",
         "steps=30", "eval.episodes=1", "agent.batch_size=16", "agent.hidden_dim=32", "encoder={latent_dim: 16}"]
@@ -240,3 +240,10 @@ def test_a_mask_that_the_task_cannot_give_is_refused_at_the_start():
         make_parts(load_config("reach-demo", ["env.id=surgrl/ColonNavigate-v0"]))
     world, *_ = make_parts(load_config("reach-demo", ["env.id=surgrl/ColonNavigate-v0", "objectives=[]"]))
     world.close()
+
+
+def test_a_memory_too_small_for_the_demonstrations_is_told(tmp_path):
+    run = Run(tmp_path / "small")
+    run.begin(load_config("reach-demo", [*TINY, "memory.capacity=30"]))
+    with pytest.raises(UserError, match=r"memory\.capacity: memory of 30 frames is too small for \d+ frames of demo"):
+        train(run, quiet=True)
