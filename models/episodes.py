@@ -109,14 +109,14 @@ class EpisodePool:
     def _drop_oldest(self) -> None:
         if not self._order or self._order[0] == self._open:
             demos = sum(len(episode.slots) for episode in self._episodes.values() if episode.demo)
-            raise TooSmall(f"memory of {self.capacity} frames is too small for {demos} frames of "
+            raise TooSmallError(f"memory of {self.capacity} frames is too small for {demos} frames of "
                            "demonstrations and the episode being lived; give it a larger capacity")
         episode = self._episodes.pop(self._order.popleft())
         self._free.extend(reversed(episode.slots))
         self.own.drop(len(episode.slots) - 1)
 
 
-class TooSmall(ValueError):
+class TooSmallError(ValueError):
     """The memory cannot hold what must not be forgotten."""
 
 

@@ -8,7 +8,7 @@ import torch
 
 from models.agent import Agent
 from models.allocator import keep_freed_memory
-from models.episodes import TooSmall
+from models.episodes import TooSmallError
 from models.make import make_agent
 from models.memory import EpisodeMemory
 
@@ -107,7 +107,7 @@ def train(run: Run, quiet: bool = False) -> Score:
         trainer.save()
         print(f"\n{run.folder}: saved; go on with `surgrl train --resume {run.folder}`")
         raise
-    except TooSmall as error:
+    except TooSmallError as error:
         raise UserError(f"config: memory.capacity: {error}") from error
     except FloatingPointError as error:
         raise UserError(f"{run.folder}: {error}. The last checkpoint is kept") from error

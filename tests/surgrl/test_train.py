@@ -244,6 +244,6 @@ def test_a_mask_that_the_task_cannot_give_is_refused_at_the_start():
 
 def test_a_memory_too_small_for_the_demonstrations_is_told(tmp_path):
     run = Run(tmp_path / "small")
-    run.begin(load_config("reach-demo", [*TINY, "memory.capacity=30"]))
-    with pytest.raises(UserError, match=r"memory\.capacity: memory of 30 frames is too small for \d+ frames of demo"):
+    run.begin(load_config("reach-demo", [*TINY, "memory.capacity=1000", "demos.episodes=60"]))
+    with pytest.raises(UserError, match=r"memory\.capacity: memory of 1000 frames is too small for \d+ frames of demo"):
         train(run, quiet=True)
