@@ -91,7 +91,7 @@ def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained
 
 def test_a_policy_that_reads_a_flexible_scope_trains_exports_and_runs(tmp_path):
     done = surgrl("train", "reach-demo", "name=scope", *TINY, "env.id=surgrl/ColonNavigate-v0", "image.proprio=true",
-                  "env.options={roll: true}",
+                  "env.options={roll: true}", "objectives=[]",
                   "demos.episodes=1", "demos.updates=10", "steps=10", "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
     bundle = export(tmp_path / "scope", tmp_path / "bundle", episodes=1)
