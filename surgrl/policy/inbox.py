@@ -1,12 +1,13 @@
 """What came in last, how old it is, and what was thrown away."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from surgrl.policy.safety import FUTURE
+FUTURE = 5e-3       # s, how far a stamp may run ahead of our clock: two machines' clocks, kept in step, do
 
 
 class _Sample(NamedTuple):
@@ -23,6 +24,7 @@ class Inbox:
         self._now = now
         self._samples: dict[str, _Sample] = {}
         self._dropped: dict[str, str] = {}
+        self.drops: Counter[str] = Counter()        # how many of each input were thrown away
 
     def put(self, name: str, value: Any, stamp: int) -> None:
         """Keep a sound input. stamp: ns."""
@@ -32,10 +34,15 @@ class Inbox:
     def drop(self, name: str, reason: str) -> None:
         """Remember why an input was thrown away; the one before it stays and grows old."""
         self._dropped[name] = reason
+        self.drops[name] += 1
 
     def get(self, name: str) -> Any:
         """The newest value, or None."""
         return self._samples[name].value if name in self._samples else None
+
+    def stamp(self, name: str) -> int:
+        """Its stamp, ns; 0 when there is none."""
+        return self._samples[name].stamp if name in self._samples else 0
 
     def forget(self, name: str) -> None:
         """As if it had never come."""
@@ -53,9 +60,20 @@ class Inbox:
         by_stamp = (self._now() - sample.stamp) * 1e-9
         return by_stamp if by_stamp < -FUTURE else max(by_stamp, time.monotonic() - sample.received)
 
-    def ages(self) -> dict[str, float]:
-        """Age of every input that has come, s."""
-        return {name: self.age(name) for name in self._samples}
+    def silence(self, name: str) -> float:
+        """Since it was received, s; NaN when there is none."""
+        return time.monotonic() - self._samples[name].received if name in self._samples else float(np.nan)
+
+    def stale(self, name: str, limit: float) -> str | None:
+        """Why this input must not be acted on, or None: missing, older than limit s, or from the future."""
+        age = self.age(name)
+        if not np.isfinite(age):
+            return self.explain(f"{name} is missing")
+        if age < -FUTURE:
+            return self.explain(f"{name} comes from the future by {-age * 1e3:.0f} ms; are the clocks in step?")
+        if not age <= limit:
+            return self.explain(f"{name} is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms")
+        return None
 
     def explain(self, reason: str) -> str:
         """Adds to `reason`, which begins with an input's name, why the last such input was thrown away."""
