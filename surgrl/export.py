@@ -19,7 +19,8 @@ from .card import CARD, card
 from .config import plain
 from .evaluate import BundlePolicy, evaluate
 from .files import atomic_folder
-from .policy.bundle import PolicyBundle
+from .frames import fit_profile
+from .policy.bundle import PROFILE, PolicyBundle
 from .policy.errors import UserError
 from .policy.image import prepare
 from .policy.runtime import PolicyRuntime
@@ -78,6 +79,7 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
             inputs["state"] = states
         _write_onnx(policy, inputs, bundle.onnx)
         _prove_parity(bundle.onnx, inputs, actions)
+        fit_profile(config.env.id, world.image, config.env.options).save(folder / PROFILE)
         bundle.write(frames, proprio, actions)
         if episodes:
             camera = camera_world(bundle)

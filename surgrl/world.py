@@ -146,7 +146,8 @@ def training_world(config: Config, **options: Any) -> World:
     image = ImageSpec(camera=env.unwrapped.camera.frame, width=width, height=height,
                       crop=(0, (width - height) // 2, height, height),
                       size=(config.image.size, config.image.size), stack=config.image.stack,
-                      rate=round(1 / env.unwrapped.dt, 6))
+                      rate=round(1 / env.unwrapped.dt, 6),
+                      focal=round(float(env.unwrapped.camera.intrinsics(height, width)[1, 1]) / height, 4))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
     world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
                   reward=config.env.reward)

@@ -1,4 +1,4 @@
-"""A policy as a folder: policy.onnx, manifest.yaml, golden.npz. All that crosses from training to robot."""
+"""A policy as a folder: policy.onnx, manifest.yaml, golden.npz, frames.npz. All that crosses from training to robot."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,10 +10,12 @@ import numpy as np
 import yaml
 
 from .errors import UserError
+from .profile import FrameProfile
 from .spec import ActionSpec, Array, ImageSpec, ProprioSpec
 
 PLAIN, RECURRENT = 1, 2      # formats: the second has a recurrent state, which older readers do not feed
 FILES = ("policy.onnx", "golden.npz")
+PROFILE = "frames.npz"       # what camera frames look like; bundles exported before there was one do without
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,29 @@ class PolicyBundle:
         -> `action` (B, A) in -1..1 [, `next_state` (B, S)]. An episode's first state is 0."""
         return self.folder / "policy.onnx"
 
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that tell this bundle from any other: of the manifest's sha256, which covers all files."""
+        return _file_hash(self.folder / "manifest.yaml")[:12]
+
     def golden(self) -> dict[str, Array]:
         """Frames (n, H, W, 3) uint8 fed in order, proprio (n, P), and the actions (n, A) they must give."""
         with np.load(self.folder / "golden.npz", allow_pickle=False) as arrays:
             return {name: arrays[name] for name in ("frames", "proprio", "actions")}
 
+    def profile(self) -> FrameProfile | None:
+        """What camera frames of this task look like; None in a bundle without."""
+        path = self.folder / PROFILE
+        return FrameProfile.load(path) if path.is_file() else None
+
     def write(self, frames: Array, proprio: Array, actions: Array) -> None:
-        """Write golden.npz and the manifest beside the policy.onnx that is already in `folder`."""
+        """Write golden.npz and the manifest beside the policy.onnx, and frames.npz if any, already in `folder`."""
         np.savez_compressed(self.folder / "golden.npz", frames=frames, proprio=proprio, actions=actions)
         manifest: dict[str, Any] = {
             "format": RECURRENT if self.state else PLAIN, "task": self.task, "image": asdict(self.image),
             "proprio": asdict(self.proprio),
             "action": asdict(self.action), **({"state": self.state} if self.state else {}), "origin": self.origin,
-            "sha256": {name: _file_hash(self.folder / name) for name in FILES}}
+            "sha256": {name: _file_hash(self.folder / name) for name in _files_of(self.folder)}}
         manifest = json.loads(json.dumps(manifest))     # tuples to lists, as YAML reads them back
         manifest["sha256"]["manifest"] = _manifest_hash(manifest)
         (self.folder / "manifest.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False, width=110))
@@ -62,7 +74,9 @@ class PolicyBundle:
                 raise UserError(f"{folder}: {name} is missing; a bundle holds manifest.yaml, "
                                 f"{', '.join(FILES)}: copy or export it anew")
         manifest = _read_manifest(folder / "manifest.yaml")
-        for name in FILES:
+        if PROFILE in manifest["sha256"] and not (folder / PROFILE).is_file():
+            raise UserError(f"{folder}: {PROFILE} is missing, which the manifest names; copy or export the bundle anew")
+        for name in _files_of(folder):
             if _file_hash(folder / name) != manifest["sha256"].get(name):
                 raise UserError(f"{folder}: {name} is not the file that the manifest describes "
                                 "(sha256 differs); it was changed or damaged: copy or export the bundle anew")
@@ -85,6 +99,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: the manifest is not the one that was exported (sha256 differs); "
                         "it was changed or damaged: copy or export the bundle anew")
     return manifest
+
+
+def _files_of(folder: Path) -> tuple[str, ...]:
+    """Files that the manifest must know: one that was put beside the others is as bad as one that was changed."""
+    return (*FILES, PROFILE) if (folder / PROFILE).is_file() else FILES
 
 
 def _file_hash(path: Path) -> str:

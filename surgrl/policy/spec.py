@@ -17,6 +17,9 @@ SCOPE_PROPRIO = {"bend_x": "rad", "bend_y": "rad", "inserted": "m", "roll": "rad
 PROPRIO = ARM_PROPRIO | SCOPE_PROPRIO
 
 
+FOCAL = 0.1         # of the trained focal length, by which a camera's may differ
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """How one camera frame becomes one network input."""
@@ -29,6 +32,7 @@ class ImageSpec:
     stack: int                       # frames in one input, newest last
     rate: float                      # Hz, at which frames are stacked and actions are given
     colour: str = "rgb"              # order of the colour planes
+    focal: float = 0.0               # focal length over the frame's height; 0: not known
 
     def __post_init__(self) -> None:
         """Refuse a spec that no frame can meet."""
@@ -41,6 +45,15 @@ class ImageSpec:
         if not (sound and self.colour in ("rgb", "bgr")):
             raise UserError(f"image spec: stack {self.stack} must be >= 1, size {self.size} >= 8 px, "
                             f"rate {self.rate} in (0, 1000] Hz, colour {self.colour!r} one of rgb, bgr")
+
+    def foreign(self, height: int, width: int, focal: float) -> str | None:
+        """Why a camera of that size (px) and focal length (px; 0: not calibrated) is not the policy's, or None."""
+        if height * self.width != width * self.height:
+            return f"it gives {width}x{height} px, another shape than the policy's {self.width}x{self.height}"
+        if self.focal and focal and not abs(focal / height / self.focal - 1) <= FOCAL:
+            return (f"its focal length is {focal / height:.2f} of the picture's height, the policy was trained with "
+                    f"{self.focal:.2f}: it would take distances wrongly")
+        return None
 
     def crop_in(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Crop box (top, left, height, width) in a frame of this size: same field of view, any resolution."""

@@ -87,3 +87,13 @@ def test_what_is_not_a_frame_is_refused_with_its_type_and_shape(wrong):
 def test_a_spec_that_no_frame_can_meet_is_refused(fields, word):
     with pytest.raises(UserError, match=word):
         spec(**fields)
+
+
+@pytest.mark.parametrize(("camera", "word"), [
+    ((480, 640, 480.0), None), ((240, 320, 250.0), None), ((480, 640, 0.0), None),
+    ((480, 480, 480.0), "another shape"), ((480, 640, 560.0), "focal length is 1.17"), ((480, 640, 300.0), "0.62"),
+    ((480, 640, float("nan")), "focal")])
+def test_a_camera_of_another_shape_or_lens_is_foreign(camera, word):
+    spec = ImageSpec("camera", 640, 480, (0, 80, 480, 480), (64, 64), 1, 30.0, focal=1.0)
+    told = spec.foreign(*camera)
+    assert told is None if word is None else word in told
