@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from .arm_view import ArmView
 from .camera import Camera
 from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
@@ -101,6 +102,11 @@ class SurgicalEnv(gymnasium.Env):
         """Corners (3,), (3,) m of the smallest box in the camera's optical frame that holds the scene's workspace."""
         self._check_arm("workspace")
         return box_in_camera(self.camera, *self.scene.workspace)
+
+    def arm(self, name: str = "PSM1") -> ArmView:
+        """Joints and kinematics of an arm, live."""
+        self._check_arm("arm")
+        return ArmView(self.scene, name)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Begin an episode; the same seed gives the same episode."""

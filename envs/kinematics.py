@@ -74,6 +74,16 @@ def inverse(tip: Array) -> Array:
     return np.array([q1, q2, depth + RCM_TO_CARRIAGE - SHAFT, q4, q5, (q6 + pi) % (2 * pi) - pi])
 
 
+def jacobian(q: Array) -> Array:
+    """Joints (6,) -> (6, 6): velocity of the tip (m/s), then of its turning (rad/s), base frame, per joint's speed."""
+    *links, tip = link_frames(q)
+    columns = []
+    for link, slides in zip(links, (name == "insertion" for name in JOINTS), strict=True):
+        axis = link[:3, 2]
+        columns.append([*axis, 0, 0, 0] if slides else [*np.cross(axis, tip[:3, 3] - link[:3, 3]), *axis])
+    return np.array(columns).T
+
+
 def within_limits(q: Array) -> bool:
     """Whether joints (6,) are finite and inside the arm's limits."""
     return bool(((q >= LOW) & (q <= HIGH)).all())

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .arm import PSM
 from .camera import Camera
 from .geometry import Array
 from .randomise import Style
@@ -96,6 +97,12 @@ class Scene(Stage, Protocol):
 
     def jaw(self, arm: str) -> float:
         """Opening of the arm's jaws, rad."""
+
+    def arm(self, name: str) -> PSM:
+        """The kinematics behind an arm."""
+
+    def force(self, arm: str) -> Array:
+        """(3,) N, world: of the tissue on the arm's jaws."""
 
 
 class TissueScene(Scene, Protocol):

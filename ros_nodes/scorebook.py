@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+KEPT = 1000     # images that may still be answered
+
 
 class Scorebook:
     """Collects episodes; knows how long each command took to answer its image."""
@@ -13,27 +15,27 @@ class Scorebook:
         """path: of the JSON file, '' for none. about: what the file shall say besides episodes."""
         self._path, self._about = path, about
         self.episodes: list[dict[str, Any]] = []
-        self._sent: set[int] = set()
+        self._waiting: dict[int, bool] = {}     # ns, stamp of an image without an answer -> whether it counts
         self._latencies_ms: list[float] = []
         self._frames_sent = self._frames_answered = 0
 
-    def sent(self, stamp: int) -> None:
-        """An image left while the episode's clock ran. stamp: ns."""
-        self._sent.add(stamp)
-        self._frames_sent += 1
+    def sent(self, stamp: int, *, counts: bool) -> None:
+        """An image left. stamp: ns. counts: whether the episode's clock ran, so that an answer may be expected."""
+        self._waiting[stamp] = counts
+        self._frames_sent += counts
+        if len(self._waiting) > KEPT:
+            del self._waiting[min(self._waiting)]
 
     def answered(self, stamp: int, now: int) -> None:
-        """A command came that bears the stamp of its image (0: it tells none). ns."""
-        if stamp:
+        """A command came that bears the stamp of its image; only the first one tells how long that took. ns."""
+        if stamp in self._waiting:
             self._latencies_ms.append((now - stamp) * 1e-6)
-        if stamp in self._sent:
-            self._sent.remove(stamp)
-            self._frames_answered += 1
+            self._frames_answered += self._waiting.pop(stamp)
 
     def close_episode(self, **outcome: Any) -> None:
         """Keep the episode and write the file anew."""
         self.episodes.append({**outcome, "latency_ms": [round(value, 3) for value in self._latencies_ms]})
-        self._sent, self._latencies_ms = set(), []
+        self._waiting, self._latencies_ms = {}, []
         if self._path:
             path = Path(self._path)
             scratch = path.with_name(f".{path.name}.{os.getpid()}")

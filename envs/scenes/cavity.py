@@ -94,6 +94,10 @@ class Cavity:
         """The kinematics behind an arm."""
         return self._arms[name]
 
+    def force(self, arm: str) -> Array:
+        """(3,) N, world: none, there is nothing to take hold of."""
+        return np.zeros(3)
+
     def get_state(self) -> State:
         """All that the next step depends on, as a value."""
         return self._arms.get_state() | {"target": self._target.copy()}

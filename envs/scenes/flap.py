@@ -137,6 +137,10 @@ class Flap:
         """The kinematics behind an arm."""
         return self._arms[name]
 
+    def force(self, arm: str) -> Array:
+        """(3,) N, world: of the flap on the jaws."""
+        return self._sheet.reaction
+
     def tissue(self) -> Array:
         """(N, 3) m, world: the flap's vertices, row by row; row 0 is anchored."""
         return self._sheet.vertices

@@ -69,3 +69,14 @@ def test_quaternions_and_rotations_are_inverse():
         rotation = geometry.rotation_by(np.array(vector))
         assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-14)
         assert np.allclose(geometry.rotation_of(geometry.quaternion_of(rotation)), rotation, atol=1e-14)
+
+
+def test_the_jacobian_is_the_slope_of_forward(joints):
+    step = 1e-6
+    for q in joints[:20]:
+        found, tip = kinematics.jacobian(q), kinematics.forward(q)
+        for joint in range(6):
+            moved = kinematics.forward(q + step * np.eye(6)[joint])
+            turned = (moved[:3, :3] - tip[:3, :3]) @ tip[:3, :3].T / step
+            slope = [*(moved[:3, 3] - tip[:3, 3]) / step, turned[2, 1], turned[0, 2], turned[1, 0]]
+            assert np.allclose(found[:, joint], slope, atol=1e-5)

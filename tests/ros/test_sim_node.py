@@ -1,4 +1,4 @@
-"""sim_node as a CRTK arm: episodes, commands, hold, and what it refuses."""
+"""sim_node as robot, endoscope and operator: episodes, commands, hold, the pedal, and what it refuses."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Empty
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Bool, Empty
 
 from ros_nodes import messages, qos
 from ros_nodes.messages import Pose, crtk_to_optical, optical_to_crtk
@@ -30,6 +30,9 @@ class Client:
         self.node = rclpy.create_node("client", context=self._context)
         self.goal = self.image = self.info = self.measured = self.setpoint = None
         self.states: list[str] = []
+        self.right = self.right_info = None
+        self.pedal: list[tuple[bool, str]] = []     # down or not, and operating_state as heard by then
+        self.stop: list[bool] = []
         self.servo = self.node.create_publisher(PoseStamped, "/PSM1/servo_cp", qos.SERVO)
         self.hold = self.node.create_publisher(Empty, "/PSM1/hold", qos.EVENT)
         self.node.create_subscription(messages.STATE_TYPE, "/PSM1/operating_state",
@@ -41,6 +44,14 @@ class Client:
         self.node.create_subscription(Image, "/endoscope/left/image_raw", self._on_image, qos.IMAGE)
         self.node.create_subscription(CameraInfo, "/endoscope/left/camera_info",
                                       lambda m: setattr(self, "info", m), qos.STATUS)
+        for name, kind, quality in (("image_raw", Image, qos.IMAGE), ("camera_info", CameraInfo, qos.STATUS)):
+            self.node.create_subscription(
+                kind, f"/endoscope/right/{name}",
+                lambda m, kind=kind: setattr(self, "right" if kind is Image else "right_info", m), quality)
+        self.node.create_subscription(
+            Bool, "/operator/enable",
+            lambda m: self.pedal.append((m.data, self.states[-1] if self.states else "")), qos.STATE)
+        self.node.create_subscription(Bool, "/operator/estop", lambda m: self.stop.append(m.data), qos.LATCHED)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
@@ -68,7 +79,7 @@ def simulate(domain, tmp_path):
 
     def start(**parameters):
         client = Client(domain + 2)
-        process = NodeProcess("sim_node", CONFIG / "simulation.yaml", parameters, tmp_path,
+        process = NodeProcess("sim_node", [CONFIG / "simulation.yaml"], parameters, tmp_path,
                               domain=domain + 2)
         started.extend([process.stop, client.close])
         assert client.wait(lambda: client.image and client.measured), process.last_words()
@@ -142,11 +153,97 @@ def test_images_and_intrinsics_have_the_size_asked_for(simulate):
     assert client.info.k[0] == client.info.k[4] == pytest.approx(focal) and client.info.k[2] == 160
 
 
+def test_a_stereo_pair_is_rectified_and_tells_its_baseline(simulate):
+    client, _ = simulate(image_width=320, image_height=240, render_scale=2, stereo=True)
+    assert client.wait(lambda: client.right and client.right_info and client.info)
+    assert client.wait(lambda: client.right.header.stamp == client.image.header.stamp)
+    left, right = (messages.read_image(message).astype(float) for message in (client.image, client.right))
+    # The tissue stands about 0.1 m away: seen from 5.2 mm further right it lies about 12 px further left.
+    apart = {shift: np.abs(left[60:180, 60:260] - right[60:180, 60 - shift:260 - shift]).mean() for shift in (0, 12)}
+    assert apart[12] < 0.7 * apart[0]
+    assert client.right_info.p[3] == pytest.approx(-client.info.k[0] * 0.0052) and client.info.p[3] == 0
+    assert client.right_info.k.tolist() == client.info.k.tolist()
+    assert client.right.header.frame_id == client.right_info.header.frame_id == client.info.header.frame_id
+
+
+def test_the_pedal_is_up_at_first_and_between_episodes(simulate, tmp_path):
+    client, _ = simulate(image_width=96, image_height=96, max_steps=20)
+    assert client.wait(lambda: client.pedal and client.stop)
+    assert client.stop == [False]
+    client.goal = client.measured
+    assert client.wait(lambda: client.pedal[-1][0])
+    client.pedal.clear()
+    assert client.wait(lambda: "PAUSED" in [state for _, state in client.pedal])
+    assert client.wait(lambda: client.pedal[-1] == (True, "ENABLED"))
+    down = [pressed for pressed, _ in client.pedal]
+    first = down.index(False)
+    assert not any(down[first:first + 5]) and all(down[:first])     # 0.2 s, and down again
+
+
+def test_the_foot_tries_again_while_nothing_moves(simulate):
+    client, _ = simulate(image_width=96, image_height=96, max_steps=10**6)
+    assert client.wait(lambda: client.pedal and client.pedal[-1][0])
+    assert client.wait(lambda: not client.pedal[-1][0]) and client.wait(lambda: client.pedal[-1][0])
+    client.goal = client.measured       # an arm that is moved: the foot stays
+    client.wait(lambda: False, 0.5)
+    client.pedal.clear()
+    client.wait(lambda: False, 3.0)
+    assert len(client.pedal) > 50 and all(pressed for pressed, _ in client.pedal)
+
+
+def test_without_an_operator_nobody_is_at_the_pedal(simulate):
+    client, _ = simulate(image_width=96, image_height=96, operator=False)
+    assert client.wait(lambda: client.states[-1:] == ["ENABLED"])
+    client.wait(lambda: False, 1.5)
+    assert not client.pedal and not client.stop
+    assert client.node.count_publishers("/operator/enable") == client.node.count_publishers("/operator/estop") == 0
+
+
+def test_a_command_that_comes_again_answers_its_image_once(simulate, tmp_path):
+    results = tmp_path / "results.json"
+    client, process = simulate(episodes=1, max_steps=15, results=str(results), image_width=96, image_height=96)
+    assert client.wait(lambda: client.states[-1:] == ["ENABLED"])
+    aside = Pose(client.measured.position + [0.002, 0, 0], client.measured.quaternion)
+
+    def sent_again() -> bool:
+        client.servo.publish(messages.make_pose(optical_to_crtk(aside), "ECM", client.image.header.stamp))
+        return process.process.poll() is not None
+    assert client.wait(sent_again)
+    told = json.loads(results.read_text())
+    assert 5 < len(told["episodes"][0]["latency_ms"]) <= told["frames_sent"] + 1
+    assert told["frames_answered"] <= told["frames_sent"] == 14    # none is sent after the last step
+
+
+def test_an_arm_far_behind_its_setpoint_faults_if_it_may(simulate):
+    client, _ = simulate(image_width=96, image_height=96, tracking_error=0.004)
+    assert client.wait(lambda: client.states[-1:] == ["ENABLED"])
+    start = client.measured
+    client.goal = Pose(start.position + [0.02, 0.0, 0.0], start.quaternion)
+    assert client.wait(lambda: client.states[-1:] == ["FAULT"])
+    client.wait(lambda: False, 0.3)
+    assert np.linalg.norm(client.measured.position - start.position) < 0.005
+
+
+def test_the_jaws_of_another_task_s_arm_close(simulate):
+    client, _ = simulate(task="surgrl/Retract-v0", image_width=96, image_height=96)
+    jaws = []
+    close = client.node.create_publisher(JointState, "/PSM1/jaw/servo_jp", qos.SERVO)
+    client.node.create_subscription(JointState, "/PSM1/jaw/measured_js",
+                                    lambda m: jaws.append(messages.read_joint(m)), qos.STATE)
+
+    def closed() -> bool:
+        close.publish(messages.make_joint("jaw", 0.1, client.image.header.stamp))
+        return jaws and abs(jaws[-1] - 0.1) < 1e-3
+    assert client.wait(closed) and max(jaws) > 0.3
+
+
 @pytest.mark.parametrize(("parameters", "word"), [
     (["image_width:=641"], "divides both"),
     (["image_width:=8"], "image_width"),
     (["task:=surgrl/Fly-v0"], "Fly"),
     (["task:=CartPole-v1"], "CartPole"),
+    (["task:=surgrl/ColonNavigate-v0"], "moves no arm"),
+    (["stereo:=true", "camera:=/scope"], "/scope"),
     (["rate:=90.0"], "faster than the environment"),
     (["seed:=-1"], "seed"),
 ])
