@@ -12,6 +12,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from surgrl.policy.errors import UserError
+from surgrl.policy.security import explain, require_security
+from surgrl.policy.transport import check_transport, clean_segments, require_memory
 
 from .transport import use_profile
 
@@ -32,7 +34,15 @@ class Process(Protocol):
 
 def run(make: Callable[[], Process]) -> int:
     """Spin the node that `make` gives until it is done, interrupted, terminated, or its parent is gone."""
-    use_profile()
+    try:
+        secured = require_security(sys.argv)
+        use_profile()
+        left = clean_segments()
+        if left:
+            print(f"removed {len(left)} shared-memory segments that killed processes had left", file=sys.stderr)
+        require_memory()
+    except UserError as error:
+        return _refuse(error)
     asked_to_stop: list[int] = []
     # rclpy's own handlers end all communication at once; then nobody could publish hold any more.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -45,8 +55,13 @@ def run(make: Callable[[], Process]) -> int:
     try:
         try:
             node = make()
+            check_transport()
         except (UserError, ParameterException) as error:
             return _refuse(error)
+        except RuntimeError as error:       # rclpy's word for what the middleware refused
+            if not secured:
+                raise
+            return _refuse(explain(error))
         # Not MultiThreadedExecutor: three times the CPU and a longer tail. Not EventsExecutor: it deadlocks.
         executor = SingleThreadedExecutor()
         executor.add_node(node)

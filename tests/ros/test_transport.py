@@ -11,7 +11,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from ros_nodes import messages
-from ros_nodes.transport import PROFILE, profile_variables, use_profile
+from ros_nodes.transport import CONFIG, profile, profile_variables, use_profile
+from surgrl.policy.transport import choose_local
 
 FRAMES, RATE = 90, 30.0
 CAMERA = """
@@ -67,4 +68,17 @@ def test_a_profile_that_the_user_chose_is_left_alone(monkeypatch):
     assert os.environ[first] == "mine.xml"
     monkeypatch.delenv(first)
     use_profile()
-    assert os.environ[first] == str(PROFILE) and PROFILE.is_file()
+    assert os.environ[first] == str(profile()) and profile().is_file()
+
+
+def test_local_takes_the_place_of_the_network_profile_that_the_docs_tell_to_export(monkeypatch):
+    for name in profile_variables():
+        monkeypatch.setenv(name, str(CONFIG / "fastdds_shm.xml"))
+    monkeypatch.delenv("SURGRL_TRANSPORT", raising=False)
+    use_profile()
+    assert os.environ[profile_variables()[0]] == str(CONFIG / "fastdds_shm.xml")
+    monkeypatch.setenv("SURGRL_TRANSPORT", "")      # so that it is set back afterwards
+    choose_local()
+    use_profile()
+    assert os.environ[profile_variables()[0]] == str(CONFIG / "fastdds_local.xml") == str(profile())
+    assert profile().is_file()
