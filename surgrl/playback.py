@@ -10,13 +10,16 @@ import numpy as np
 from .annotate import Box, Note
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
+from .policy.limits import Limits
+from .policy.motion import ZERO, Motion
 from .policy.runtime import PolicyRuntime
-from .policy.safety import Limits, SafetyFilter
 from .policy.spec import Array, ImageSpec
 from .video import TIMESTAMP, Picture
 
 MAX_AGE = 0.1           # s, oldest image that may be acted on: three frames at 30 Hz
-RAMP = 0.05             # s, to full speed at the highest acceleration, as the policy node has it
+RAMP = 0.05             # s, to full speed at the highest acceleration, as gate_node has it by default
+ONSET = 0.02            # s, to the highest acceleration, likewise
+GATE_RATE = 100         # Hz, about, of the gate's own steps
 NOWHERE = 1e3           # m, workspace and lead of a robot that is not there: never reached
 AXES = ("v_x", "v_y", "v_z")
 
@@ -42,12 +45,12 @@ class Playback:
         fastest = [max(-action.low[axis], action.high[axis]) for axis in self.axes if axis is not None]
         if speed is None:       # what the policy can ask for, along all axes at once
             speed = float(np.linalg.norm(fastest)) if fastest else 1.0
-        self.limits = Limits(speed, speed / RAMP if acceleration is None else acceleration,
-                             (-NOWHERE,) * 3, (NOWHERE,) * 3, NOWHERE, {"image": MAX_AGE})
+        acceleration = speed / RAMP if acceleration is None else acceleration
+        self.limits = Limits(speed, acceleration, acceleration / ONSET, (-NOWHERE,) * 3, (NOWHERE,) * 3)
         self.runtime = PolicyRuntime(bundle)
-        self.gate = SafetyFilter(self.limits, 1 / rate)
-        self.tip = np.zeros(3)      # m, where a robot that follows perfectly would be
-        self.gate.seed(self.tip)
+        self.steps = max(1, round(GATE_RATE / rate))        # of the gate for one of the policy
+        self.motion = Motion(self.limits, 1 / rate / self.steps)
+        self.motion.start(ZERO)
         self.region: Box = (0, 0, bundle.image.height, bundle.image.width)      # of the video
 
     def step(self, tick: Tick) -> Note:
@@ -60,11 +63,16 @@ class Playback:
         velocity = np.array([0.0 if axis is None else action[axis] for axis in self.axes])
         if not np.isfinite(action).all():
             velocity = np.full(3, np.nan)       # one entry that is no number condemns the others
-        verdict = self.gate.filter(velocity, self.tip, {"image": age})
-        sent = np.zeros(3) if verdict.hold else (verdict.target - self.tip) * self.rate
-        self.tip = verdict.target
+        hold = ""
+        if age > MAX_AGE:
+            hold = f"image is {age * 1e3:.0f} ms old, limit {MAX_AGE * 1e3:.0f} ms"
+        elif not np.isfinite(velocity).all():
+            hold = f"the policy's action {np.round(action, 4)} is not finite"
+        before = np.array(self.motion.state.position)
+        remarks = [self.motion.step(ZERO if hold else tuple(velocity)) for _ in range(self.steps)][-1]
+        sent = (np.array(self.motion.state.position) - before) * self.rate
         return Note(tick.time, tick.picture.number, age, action, velocity / self.limits.speed,
-                    sent / self.limits.speed, verdict.hold, verdict.reasons)
+                    sent / self.limits.speed, bool(hold), (hold,) if hold else remarks)
 
     def view(self, scale: float = 1.0) -> Box:
         """What the policy sees, in the video enlarged by `scale`."""
@@ -91,8 +99,8 @@ class Playback:
         """What the gate can and cannot check on a recording."""
         limits = self.limits
         return (f"checks age of the image (at most {MAX_AGE * 1e3:.0f} ms), finite numbers, speed "
-                f"({limits.speed:g} m/s) and acceleration ({limits.acceleration:g} m/s2); "
-                "the workspace and the robot's lag need a robot")
+                f"({limits.speed:g} m/s), acceleration ({limits.acceleration:g} m/s2) and jerk "
+                f"({limits.jerk:g} m/s3); the workspace and the robot's lag need a robot")
 
 
 def sample(pictures: Iterator[Picture], rate: float, start: float, duration: float,

@@ -1,10 +1,11 @@
-"""`surgrl replay BUNDLE VIDEO`: what a policy would command on a recording. Needs no torch, no robot."""
+"""`surgrl replay BUNDLE SOURCE`: what a policy would command on a recording. Needs no torch, no robot."""
 
 import argparse
 import csv
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,15 +17,20 @@ from .playback import RAMP, Playback, find_region, sample
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .pretrained import find_bundle
+from .recordings import open_recording
 from .video import VideoReader, VideoWriter, ahead
+
+if TYPE_CHECKING:
+    from .bags import BagReader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl replay`."""
     add = parser.add_argument
     add("bundle", help="folder of the bundle, or the name of a pretrained one")
-    add("video", type=Path, help="recording: mp4, avi, mkv")
-    add("--out", type=Path, help="folder for replay.mp4 and actions.csv; default: VIDEO-replay, here")
+    add("video", type=Path, metavar="SOURCE", help="recording: mp4, avi, mkv; or a rosbag2 folder, mcap, db3, bag")
+    add("--topic", help="of a bag with several topics of pictures: the one to replay")
+    add("--out", type=Path, help="folder for replay.mp4 and actions.csv; default: SOURCE-replay, here")
     add("--start", type=float, default=0.0, help="s into the video at which to begin")
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
     add("--crop", help="top,left,height,width in px: the part of the video that is the camera's picture")
@@ -51,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--out {out} is a file; name a folder")
     playback = Playback(bundle, rate=rate, speed=args.speed, acceleration=args.acceleration)
     cv2.setNumThreads(1)        # decoder and encoder run beside it; more threads would get in their way
-    with VideoReader(args.video) as video:
+    with open_recording(args.video, args.topic) as video:
         playback.region = find_region(video.height, video.width, bundle.image, args.crop)
         fresh = not out.exists()
         try:
@@ -63,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
             raise
 
 
-def _write(playback: Playback, video: VideoReader, out: Path, args: argparse.Namespace) -> None:
+def _write(playback: Playback, video: "VideoReader | BagReader", out: Path, args: argparse.Namespace) -> None:
     """Write actions.csv, and replay.mp4 unless told not to; then say what was done."""
     size = None if args.no_video else _picture_size(video.width, video.height)
     began, counts = perf_counter(), {"sent": 0, "limited": 0, "held": 0}
@@ -96,7 +102,7 @@ def _write(playback: Playback, video: VideoReader, out: Path, args: argparse.Nam
     print(f"  wrote   {out / 'actions.csv'}{', ' + str(out / 'replay.mp4') if size else ''}")
 
 
-def _expected(video: VideoReader, rate: float, args: argparse.Namespace) -> int | None:
+def _expected(video: "VideoReader | BagReader", rate: float, args: argparse.Namespace) -> int | None:
     """Frames to come, for the progress bar; None when the file does not say how long it is."""
     if video.duration is None:
         return None if args.duration == np.inf else round(args.duration * rate)

@@ -72,14 +72,17 @@ def test_an_image_older_than_the_limit_holds(tmp_path, make_video, replay):
     assert [float(row["age_ms"]) > 100 for row in rows] == [row["hold"] == "1" for row in rows]
     assert 10 <= len(held) <= 12
     assert held[0]["reasons"].startswith("image is 133 ms old") and held[0]["v_x [m/s]"] == ""
-    assert float(held[0]["sent_speed [m/s]"]) == 0.0
+    sent = [float(row["sent_speed [m/s]"]) for row in held]      # it brakes within its limits, then stands
+    assert 0 < sent[0] < 0.025 and max(sent[3:]) < 1e-6
 
 
 def test_the_gate_brakes_a_start_that_is_too_sudden(tmp_path, make_video, replay):
     _, rows, _ = replay(make_video(tmp_path / "a.mp4"), "--no-video", "--acceleration", "0.15")
     sent = [float(row["sent_speed [m/s]"]) for row in rows]
-    assert sent[:6] == pytest.approx([0.005, 0.01, 0.015, 0.02, 0.025, 0.025])
-    assert rows[0]["reasons"].startswith("acceleration") and rows[6]["reasons"] == ""
+    steps = np.diff([0.0, *sent])
+    assert (steps >= -1e-9).all() and steps.max() == pytest.approx(0.15 / 30, rel=1e-3)
+    assert sent[0] < 0.003 and sent[7:] == pytest.approx([0.025] * len(sent[7:]))           # jerk rounds the start off
+    assert rows[0]["reasons"].startswith("acceleration") and rows[8]["reasons"] == ""
 
 
 def test_an_action_that_is_no_number_holds(tmp_path, make_video, make_bundle, replay):
@@ -167,7 +170,7 @@ def test_an_mp4_whose_recording_was_cut_off_has_no_index(tmp_path, make_video, r
     (("--crop", "-1,0,50,50"), "must lie inside"), (("--start", "5"), "lasts 1.00 s"),
     (("--start", "-1"), "start must be 0 or more"), (("--duration", "0"), "duration above 0"),
     (("--duration", "nan"), "duration above 0"), (("--rate", "0"), "above 0 and at most 1000"),
-    (("--speed", "-1"), "limit speed"), (("--acceleration", "nan"), "limit acceleration")])
+    (("--speed", "-1"), "limits.speed"), (("--acceleration", "nan"), "limits.acceleration")])
 def test_a_wrong_option_is_refused_in_one_line(tmp_path, make_video, replay, options, word):
     code, _, told = replay(make_video(tmp_path / "a.mp4"), *(f"{options[0]}={options[1]}",))
     assert code == 1 and word in told and told.count("\n") == 1

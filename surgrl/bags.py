@@ -1,0 +1,178 @@
+"""Pictures out of a recording made with ROS: rosbag2 folders (MCAP, sqlite3), bare .mcap, .db3 and ROS 1's .bag."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain, pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from mcap.exceptions import McapError
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import CRCValidationError, StreamReader
+from mcap.writer import CompressionType, Writer
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import ReaderError
+from rosbags.typesys import Stores, get_typestore
+
+from .policy.errors import UserError
+from .policy.spec import Array
+from .video import BT601, TIMESTAMP, Picture
+
+KINDS = {"sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image"}
+ENCODINGS = {"rgb8": (3, "rgb24"), "bgr8": (3, "bgr24"), "rgba8": (4, "rgba"), "bgra8": (4, "bgra"),
+             "mono8": (1, "gray")}       # encoding -> bytes per px, FFmpeg's name
+ALONE = 10**9 // 30     # ns that the picture of a bag with no other is shown
+END = b"\x89MCAP0\r\n"
+
+
+class BagReader:
+    """The pictures of one topic, by the stamps in their headers. Reads as VideoReader does."""
+
+    colour = BT601
+
+    def __init__(self, path: str | Path, topic: str | None = None):
+        """topic: needed when there are several of pictures. UserError when there is none, or the bag is damaged."""
+        self.path, self._stack = Path(path), ExitStack()
+        if not self.path.exists():
+            raise UserError(f"{path}: no such recording")
+        try:
+            self._reader = self._stack.enter_context(AnyReader(
+                self._whole_files(), default_typestore=get_typestore(Stores.ROS2_JAZZY)))
+            self._connections = self._choose(topic)
+            self.duration: float | None = self._reader.duration * 1e-9      # s, of all that was recorded
+            first = next(self._messages(), None)
+            if first is None:
+                raise UserError(f"{self.path}: holds no picture on {self._connections[0].topic}")
+            self._began, frame = first[0], self._decode(0, first[1])
+        except (AnyReaderError, McapError, OSError) as error:
+            self._stack.close()
+            raise UserError(f"{path}: cannot be read as a recording of ROS: {error}; copy it anew, "
+                            "or mend it: `ros2 bag reindex`") from error
+        except BaseException:
+            self._stack.close()
+            raise
+        self.width, self.height = frame.width, frame.height
+
+    def __enter__(self) -> "BagReader":
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def pictures(self, start: float = 0.0) -> Iterator[Picture]:
+        """Every picture in order of its stamp, from the one shown at `start` (s since the first) on."""
+        span = ALONE
+        for number, (this, after) in enumerate(pairwise(chain(self._messages(), [None]))):
+            assert this is not None
+            span = after[0] - this[0] if after else span        # the last is shown for as long as the one before it
+            until = (this[0] + span - self._began) * 1e-9
+            if until > start + TIMESTAMP or (not after and until > start):
+                yield self._picture(number, this, until)
+
+    def _picture(self, number: int, message: tuple[int, Any], until: float) -> Picture:
+        frame = self._decode(number, message[1])
+        if (frame.width, frame.height) != (self.width, self.height):
+            raise UserError(f"{self.path}: picture {number} is {frame.width}x{frame.height} px, the first "
+                            f"{self.width}x{self.height}; replay the part before with --duration")
+        return Picture(number, (message[0] - self._began) * 1e-9, until, frame)
+
+    def _messages(self) -> Iterator[tuple[int, Any]]:
+        """Stamp in ns, and message; those whose stamp does not rise are left out, as the node drops them."""
+        newest, read = None, 0
+        try:
+            for connection, received, data in self._reader.messages(self._connections):
+                read += 1
+                message: Any = self._reader.deserialize(data, connection.msgtype)
+                stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec or received
+                if newest is None or stamp > newest:
+                    newest = stamp
+                    yield stamp, message
+        except (AnyReaderError, ReaderError) as error:
+            raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew, or replay "
+                            "the part before with --duration") from error
+
+    def _decode(self, number: int, message: Any) -> av.VideoFrame:
+        pixels = _uncompressed(message) if hasattr(message, "format") else _raw(message)
+        if pixels is None:
+            told = message.format if hasattr(message, "format") else message.encoding
+            raise UserError(f"{self.path}: picture {number} ({told!r}) is damaged, or of a kind that is not read; "
+                            f"read are JPEG, PNG and {', '.join(ENCODINGS)}")
+        return av.VideoFrame.from_ndarray(*pixels)
+
+    def _choose(self, topic: str | None) -> list[Connection]:
+        found = [connection for connection in self._reader.connections if connection.msgtype in KINDS]
+        names = sorted({connection.topic for connection in found})
+        if topic is None and len(names) > 1:
+            raise UserError(f"{self.path}: holds pictures on {', '.join(names)}: name one as the topic")
+        chosen = [connection for connection in found if topic in (None, connection.topic)]
+        if not chosen:
+            raise UserError(f"{self.path}: holds no pictures on {topic or 'any topic'}; "
+                            f"it has them on: {', '.join(names) or 'none'}")
+        return chosen
+
+    def _whole_files(self) -> list[Path]:
+        """What to read: the recording itself, or its files once what a crash cut off is mended in a copy."""
+        files = sorted(self.path.glob("*.mcap")) if self.path.is_dir() else [self.path]
+        torn = [file for file in files if file.suffix == ".mcap" and not _has_end(file)]
+        if not torn and not (files and self.path.is_dir() and not (self.path / "metadata.yaml").is_file()):
+            return [self.path]
+        scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="surgrl-bag-")))
+        for file in torn:
+            count, seconds = _mend(file, scratch / file.name)
+            if not count:
+                raise UserError(f"{file}: not an MCAP file, or cut off before its first messages; copy it anew")
+            print(f"{file}: was cut off: the process or the disk failed while it was written; {count} messages of its "
+                  f"first {seconds:.1f} s are there and are used, what came after them is missing", file=sys.stderr)
+        return [scratch / file.name if file in torn else file for file in files]
+
+
+def _uncompressed(message: Any) -> tuple[Array, str] | None:
+    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+    return None if pixels is None else (pixels, "bgr24")
+
+
+def _raw(message: Any) -> tuple[Array, str] | None:
+    depth, name = ENCODINGS.get(message.encoding, (0, ""))
+    height, width, step = message.height, message.width, message.step
+    if not depth or not height or not width or step < depth * width or len(message.data) < step * height:
+        return None
+    pixels = np.ndarray((height, width, depth), np.uint8, np.ascontiguousarray(message.data), strides=(step, depth, 1))
+    return np.ascontiguousarray(pixels if depth > 1 else pixels[..., 0]), name
+
+
+def _has_end(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.seek(0, 2) >= 2 * len(END) and file.seek(-len(END), 2) >= 0 and file.read() == END
+
+
+def _mend(path: Path, out: Path) -> tuple[int, float]:
+    """Copy all that is whole in an .mcap that was cut off; the number of messages, and the s that they span."""
+    schemas, channels, times = dict[int, int](), dict[int, int](), list[int]()
+    with path.open("rb") as torn, out.open("wb") as file:
+        writer = Writer(file, compression=CompressionType.NONE)
+        writer.start(profile="ros2")
+        try:
+            for record in StreamReader(torn, validate_crcs=True).records:
+                if isinstance(record, Schema) and record.id not in schemas:
+                    schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
+                elif isinstance(record, Channel) and record.id not in channels:
+                    channels[record.id] = writer.register_channel(
+                        record.topic, record.message_encoding, schemas.get(record.schema_id, 0), record.metadata)
+                elif isinstance(record, Message):
+                    writer.add_message(channels[record.channel_id], record.log_time, record.data,
+                                       record.publish_time, record.sequence)
+                    times.append(record.log_time)
+        except (McapError, CRCValidationError, EOFError, ValueError, KeyError):
+            pass        # the place where it was cut
+        writer.finish()
+    return len(times), (max(times) - min(times)) * 1e-9 if times else 0.0
