@@ -7,7 +7,7 @@ Half a turn about z leads from the one to the other.
 """
 
 import array
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
 from surgrl.policy.errors import UserError
+from surgrl.policy.pose import Pose
 from surgrl.policy.spec import Array
 
 try:
@@ -24,16 +25,10 @@ except ImportError:     # not on PyPI: a workstation without dVRK does not have 
     OperatingState = None
 
 STATE_TYPE: Any = OperatingState or String      # the type of <arm>/operating_state here
-ENABLED, PAUSED = "ENABLED", "PAUSED"           # CRTK's words for it
+ENABLED, PAUSED, DISABLED, FAULT = "ENABLED", "PAUSED", "DISABLED", "FAULT"     # CRTK's words for it
+NOT_HOMED = "ENABLED but not homed"             # what we call an arm that is not ready yet
 CHANNELS = {"rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
             "mono8": (1, (0, 0, 0))}            # encoding -> bytes per px, where red, green and blue stand
-
-
-class Pose(NamedTuple):
-    """Where a tool tip is: position (3,) m and unit quaternion (4,) x y z w."""
-
-    position: Array
-    quaternion: Array
 
 
 def to_ns(stamp: Time) -> int:
@@ -111,21 +106,24 @@ def read_joint(message: JointState) -> float:
     return float(message.position[0])
 
 
-def make_camera_info(intrinsics: Array, height: int, width: int, frame_id: str) -> CameraInfo:
-    """Intrinsics (3, 3) K in px of an ideal pinhole, as a message."""
+def make_camera_info(intrinsics: Array, height: int, width: int, frame_id: str, baseline: float = 0.0) -> CameraInfo:
+    """Intrinsics (3, 3) K in px of an ideal pinhole, as a message.
+
+    baseline: m, by which it stands to the right of the camera that frame_id belongs to: the right one of a pair.
+    """
     k = [float(value) for value in np.asarray(intrinsics).ravel()]
     message = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5, k=k,
                          r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-                         p=[*k[0:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0])
+                         p=[*k[0:3], -k[0] * baseline, *k[3:6], 0.0, *k[6:9], 0.0])
     message.header.frame_id = frame_id
     return message
 
 
-def make_state(state: str, stamp: Time) -> Any:
+def make_state(state: str, stamp: Time, *, homed: bool = True, busy: bool = False) -> Any:
     """operating_state as CRTK's own message where that is installed, else as std_msgs/String."""
     if OperatingState is None:
-        return String(data=state)
-    message = OperatingState(state=state, is_homed=True, is_busy=False)
+        return String(data=state if homed or state != ENABLED else NOT_HOMED)
+    message = OperatingState(state=state, is_homed=homed, is_busy=busy)
     message.header.stamp = stamp
     return message
 
@@ -134,7 +132,7 @@ def read_state(message: Any) -> str:
     """The word in an operating_state message; an arm that is not homed counts as not enabled."""
     if OperatingState is None:
         return str(message.data)
-    return message.state if message.is_homed or message.state != ENABLED else "ENABLED but not homed"
+    return message.state if message.is_homed or message.state != ENABLED else NOT_HOMED
 
 
 def turn_vector(vector: Array) -> Array:

@@ -1,46 +1,36 @@
-"""Decides, image by image, whether the policy may move the arm, and where to. Knows no ROS but its poses.
+"""Decides, image by image, what a policy asks for, and whether its image may be believed. Sends nothing itself.
 
-  hold      nothing is sent. Left for `active` as soon as every input is sound, from the arm's own setpoint
-  active    each image gives one bounded absolute target
-  latched   nothing is sent until a person deactivates and activates the node
-
-Targets are absolute and bounded, so silence is stillness: an arm that hears nothing stays where it was last
-told to be. That makes a policy that is stuck or killed safe; no watchdog in its own process could.
+  hold      it asks for nothing. Left as soon as image and the arm's state are sound
+  active    each image gives one action
+  latched   it asks for nothing until a person deactivates and activates the node
 """
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from surgrl.policy.errors import UserError
+from surgrl.policy.gate import VELOCITY, Action
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.inbox import FUTURE, Inbox
 from surgrl.policy.runtime import PolicyRuntime
-from surgrl.policy.safety import Limits, SafetyFilter
 from surgrl.policy.spec import ARM_PROPRIO, ActionSpec, Array
 
-from .inbox import Inbox
-from .messages import ENABLED, Pose, crtk_to_optical, turn_vector
+from .messages import crtk_to_optical, turn_vector
 
-VELOCITY = ("v_x", "v_y", "v_z")
-EARLY = 0.45    # of the policy's period, by which a frame may come before it is due
-
-
-class Command(NamedTuple):
-    """What to send to the arm."""
-
-    pose: Pose              # in the CRTK camera frame
-    jaw: float | None       # rad; None: leave the jaw alone
+EARLY = 0.45        # of the policy's period, by which a frame may come before it is due
+ANOTHER_CLOCK = 1.0     # s; a stamp that goes back further is no frame out of order
 
 
 class Pilot:
-    """A policy at the arm's controls, with the safety filter between."""
+    """A policy, the images it may believe, and the arm's state if it reads any."""
 
-    def __init__(self, runtime: PolicyRuntime, limits: Limits, inbox: Inbox,
-                 on_change: Callable[[str, str], None]):
-        """on_change(state, reason): called when the state changes, before anything else is sent."""
+    def __init__(self, runtime: PolicyRuntime, inbox: Inbox, eyes: ImageGate, *, max_image_age: float,
+                 max_state_age: float, on_change: Callable[[], None]):
+        """eyes: says which images may be believed. Ages in s. on_change: called when the state has changed."""
         bundle = runtime.bundle
-        self.seats, self.jaw_seat = seats_of(bundle.action, bundle.image.camera)
+        self.seats = seats_of(bundle.action, bundle.image.camera)
         foreign = [name for name in bundle.proprio.names if name not in ARM_PROPRIO]
         if foreign:
             raise UserError(f"{bundle.folder}: the policy reads {', '.join(foreign)}, which no CRTK arm tells; this "
@@ -48,91 +38,85 @@ class Pilot:
         if bundle.proprio.names and bundle.proprio.frame != bundle.image.camera:
             raise UserError(f"{bundle.folder}: proprio is told in frame {bundle.proprio.frame!r}; this node "
                             f"can tell it in its camera's, {bundle.image.camera!r}; export the policy so")
-        self.runtime, self.inbox, self.on_change = runtime, inbox, on_change
+        self.runtime, self.inbox, self.eyes, self.on_change = runtime, inbox, eyes, on_change
+        self.max_image_age, self.max_state_age = max_image_age, max_state_age
+        self.names = tuple(bundle.action.names[seat] for seat in self.seats)
         self.period = 1.0 / bundle.image.rate                   # s
-        self.filter = SafetyFilter(limits, self.period)
-        self.objection: str | None = None       # a reason from outside why nothing may be sent
-        self.state, self.reason = "hold", "just activated"
-        self.remarks: tuple[str, ...] = ()      # how the last command was limited
-        self._quaternion = np.array([0.0, 0.0, 0.0, 1.0])       # kept from the seeding setpoint
+        self.objection: str | None = None       # a reason from outside why nothing may be asked
+        self.state, self.reason = "hold", "no image yet"
+        self.seconds = 0.0                      # s, of the last inference with all around it
         self._last_stamp, self._due = 0, 0.0    # ns of the last frame; s, when one is due
-        self._last_time: float | None = None    # s, monotonic, of the last command
 
     def check(self) -> None:
-        """Stop when an input is no longer sound; begin once all are. Call often: it costs microseconds."""
+        """Hold when images have stopped. Call often: it costs microseconds."""
         if self.state == "active":
-            obstacle = self._obstacle()
+            obstacle = self.objection or self.inbox.stale("image", self.max_image_age)
             if obstacle:
-                self.hold(obstacle)
-        elif self.state == "hold":
-            self._begin_if_sound()
+                self._change("hold", obstacle)
 
-    def look(self, frame: Array, stamp: int) -> Command | None:
-        """One camera frame (H, W, 3) uint8 RGB and its stamp in ns -> what to send now, if anything."""
+    def look(self, frame: Array, stamp: int, encoding: str) -> Action | None:
+        """One camera frame (H, W, 3) uint8 RGB, its stamp in ns and its encoding -> what to ask for, if anything."""
+        began = time.perf_counter()
+        if self.state == "latched" or not self._in_order(stamp):
+            return None
         try:
             self.runtime.bundle.image.crop_in(*frame.shape[:2])
         except UserError as error:
+            if self.state == "active":
+                self.latch(f"the camera has changed: {error}")
             return self.inbox.drop("image", str(error))
-        if stamp <= self._last_stamp:
-            return self.inbox.drop("image", "its stamp is not later than the one before")
         self.inbox.put("image", None, stamp)
-        self.check()
-        self._last_stamp = stamp
-        seconds = stamp * 1e-9
-        if self.state != "active" or seconds < self._due - EARLY * self.period:
+        ahead = -self.inbox.age("image")
+        if ahead > FUTURE:      # it would look fresh for as long as it runs ahead, though the camera had stopped
+            return self.latch(f"image comes from the future by {ahead * 1e3:.0f} ms; are the clocks in step?")
+        verdict = self.eyes.look(frame, stamp * 1e-9, encoding)
+        if verdict.state != "ok":
+            return self._change("latched" if verdict.state == "latch" else "hold", verdict.reason)
+        obstacle = self.objection or self.inbox.stale("image", self.max_image_age) or self._unknown_state()
+        if obstacle:
+            return self._change("hold", obstacle)
+        if self.state != "active":
+            self.runtime.reset()
+            self._due = 0.0
+            self._change("active", "each image gives an action")
+        if not self._is_due(stamp * 1e-9):
             return None
-        # By schedule, not by distance: frames that jitter are all used, a faster camera is thinned out.
+        raw = self.runtime.act_normalised(frame, self._proprio())
+        values = self.runtime.bundle.action.to_si(raw)[self.seats]
+        values[:3] = turn_vector(values[:3])
+        if not np.isfinite(raw).all():      # asked for all the same: the gate judges by itself, and at once
+            self.latch(f"the policy gave {raw}, which is not finite")
+        self.seconds = time.perf_counter() - began
+        return Action(stamp, self.names, values, raw[self.seats].astype(float))
+
+    def latch(self, reason: str) -> None:
+        """Ask for nothing more, whatever comes."""
+        self._change("latched", f"{reason}; find out why, then deactivate and activate this node")
+
+    def _in_order(self, stamp: int) -> bool:
+        if stamp > self._last_stamp:
+            self._last_stamp = stamp
+            return True
+        if (self._last_stamp - stamp) * 1e-9 > ANOTHER_CLOCK:
+            self.latch("the images' stamps went back: another clock stamps them now")
+        else:
+            self.inbox.drop("image", "its stamp is not later than the one before")
+        return False
+
+    def _is_due(self, seconds: float) -> bool:
+        """By schedule, not by distance: frames that jitter are all used, a faster camera is thinned out."""
+        if seconds < self._due - EARLY * self.period:
+            return False
         self._due += self.period
         if self._due <= seconds:
             self._due = seconds + self.period
-        action = self.runtime.act(frame, self._proprio())
-        if not np.isfinite(action).all():
-            return self.latch(f"the policy gave {action}, which is not finite")
-        now = time.monotonic()
-        elapsed = None if self._last_time is None else now - self._last_time
-        # Ages are taken anew, after the inference: it may have been the slow part.
-        verdict = self.filter.filter(turn_vector(action[self.seats]), self.inbox.get("measured_cp").position,
-                                     self.inbox.ages(), elapsed)
-        if verdict.hold:
-            return self.hold(verdict.reasons[0])
-        self._last_time, self.remarks = now, verdict.reasons
-        jaw = None if self.jaw_seat is None else self.filter.filter_jaw(action[self.jaw_seat])
-        return Command(Pose(verdict.target, self._quaternion), jaw)
+        return True
 
-    def hold(self, reason: str) -> None:
-        """Send nothing until all inputs are sound again, then start anew from a setpoint told after this."""
-        self.filter.seed(None)
-        self.inbox.forget("setpoint_cp")
-        self._last_stamp = 0
-        self._change("hold", self.inbox.explain(reason))
-
-    def latch(self, reason: str) -> None:
-        """Send nothing more, whatever comes."""
-        self.filter.seed(None)
-        self._change("latched", f"{reason}; find out why, then deactivate and activate this node")
-
-    def _begin_if_sound(self) -> None:
-        setpoint, jaw = self.inbox.get("setpoint_cp"), self.inbox.get("jaw/measured_js")
-        self.filter.seed(None if setpoint is None else setpoint.position, jaw)
-        obstacle = self._obstacle()
-        if obstacle:
-            self.filter.seed(None)
-            self.reason = self.inbox.explain(obstacle)
-            return
-        self.runtime.reset()
-        self._quaternion = setpoint.quaternion
-        self._last_time, self._due, self.remarks = None, 0.0, ()
-        self._change("active", "each image moves the arm")
-
-    def _obstacle(self) -> str | None:
-        """Why nothing may move, or None."""
-        state, measured = self.inbox.get("operating_state"), self.inbox.get("measured_cp")
-        if self.objection:
-            return self.objection
-        if state != ENABLED:
-            return "operating_state is missing" if state is None else f"the arm is {state}, not {ENABLED}"
-        return self.filter.refuses(np.full(3, np.nan) if measured is None else measured.position,
-                                   self.inbox.ages())
+    def _unknown_state(self) -> str | None:
+        """Why what the policy reads of the arm must not be believed, or None."""
+        names = self.runtime.bundle.proprio.names
+        wanted = (("measured_cp",) if names else ()) + (("jaw/measured_js",) if "jaw" in names else ())
+        return next(filter(None, (self.inbox.stale(name, self.max_state_age) for name in wanted)), None)
 
     def _proprio(self) -> Array | None:
         """(P,) as the bundle orders it, in the camera's optical frame."""
@@ -147,20 +131,19 @@ class Pilot:
     def _change(self, state: str, reason: str) -> None:
         changed, self.state, self.reason = state != self.state, state, reason
         if changed:
-            self.on_change(state, reason)
+            self.on_change()
 
 
-def seats_of(action: ActionSpec, camera: str) -> tuple[list[int], int | None]:
-    """Where v_x, v_y, v_z and the jaw (or None) stand in the action. UserError for what cannot be mapped."""
+def seats_of(action: ActionSpec, camera: str) -> list[int]:
+    """Where v_x, v_y, v_z and the jaw, if any, stand in the action. UserError for what cannot be mapped."""
     units = dict(zip(action.names, action.units, strict=True))
     expected = {**dict.fromkeys(VELOCITY, "m/s"), "jaw": "rad"}
     strange = [name for name, unit in units.items() if expected.get(name) != unit]
     missing = [name for name in VELOCITY if name not in units]
     if strange or missing or len(units) != len(action.names):
-        raise UserError(f"the policy's action is {units}; this node can send v_x, v_y, v_z in m/s, "
+        raise UserError(f"the policy's action is {units}; this node can ask for v_x, v_y, v_z in m/s, "
                         "all three, and jaw in rad, each once")
     if action.frame != camera:
         raise UserError(f"the policy's action is told in frame {action.frame!r}; this node can turn it "
                         f"from the frame of its camera, {camera!r}, only")
-    return ([action.names.index(name) for name in VELOCITY],
-            action.names.index("jaw") if "jaw" in action.names else None)
+    return [action.names.index(name) for name in (*VELOCITY, "jaw") if name in units]

@@ -1,209 +1,154 @@
-"""The policy as a ROS 2 lifecycle node: images and arm state in, bounded servo_cp out.
+"""The policy as a ROS 2 lifecycle node: images and the arm's state in, actions out. gate_node makes commands of them.
 
-What moves: the tip of `arm`, at limits.speed at most, inside limits.box_*; its jaw if the policy has that
-channel. What stops it: deactivate; operating_state other than ENABLED; an input that is stale, missing or
-malformed; an arm that lags or is outside the box; a second publisher of commands or images; a policy that is
-not finite; any error in here. ~/status says which.
+What it answers to: deactivate; an image that is stale, malformed, frozen, dark, blurred or unlike any it was
+trained on; a state of the arm, if the policy reads it, that is stale; a second camera on its topic; an action
+that is not finite; any error in here. ~/status says which.
 """
 
-import functools
-import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.inbox import Inbox
 from surgrl.policy.runtime import PolicyRuntime
 from surgrl.pretrained import find_bundle
 
 from . import messages, parameters, process, qos
-from .arm_client import ArmClient
-from .inbox import Inbox
+from .arm_reader import ArmReader
+from .meters import Durations, Rate
+from .overlay_stream import OverlayStream
 from .pilot import Pilot
+from .supervised import SupervisedNode
 
-TICK = 0.02     # s, between two looks of the watchdog
-UNCONFIGURED = f"inactive: not configured (process {os.getpid()})"      # tells two such nodes apart
-DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+TICK = 0.02         # s, between two looks of the watchdog
+SLOW = 0.8          # of the policy's rate; images that come more seldom are told
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(SupervisedNode):
     """Wires a Pilot to topics, parameters and the lifecycle."""
 
-    exit_code = None
-
     def __init__(self) -> None:
-        """Declare parameters and say `inactive`; everything else waits for configure."""
-        super().__init__("policy_node")
-        parameters.declare(self, parameters.POLICY)
-        self.add_on_set_parameters_callback(self._allow_parameters)
-        self._status = self.create_publisher(String, "~/status", qos.STATUS)
-        self._text = ""
-        self._runtime: PolicyRuntime | None = None
-        self._arm: ArmClient | None = None
-        self._pilot: Pilot | None = None        # only while active
+        """Declare parameters; all else waits for configure."""
+        super().__init__("policy_node", parameters.POLICY)
         self._watch: list[Any] = []
-        self._say(UNCONFIGURED)
-        self.create_timer(1.0, self._every_second)
+        self._arm: ArmReader | None = None
+        self._info: CameraInfo | None = None
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and prove the bundle, check limits, join the topics; or FAILURE, its reason on ~/status."""
-        try:
-            self._configure()
-        except UserError as error:
-            return self._refuse(str(error))
-        except Exception as error:      # a file that onnxruntime cannot read, a manifest that lacks a word
-            return self._refuse(f"{type(error).__name__}: {error}")
-        self._say("inactive: configured; activate it to let it move the arm")
-        return super().on_configure(state)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From now on the policy may move the arm, once all its inputs are sound."""
-        self._pilot = Pilot(self._runtime, self._limits, self._inbox, self._on_change)
-        self._watch = [self.create_timer(TICK, self._guard(self._pilot.check)),
-                        self.create_timer(1.0, self._guard(self._look_for_rivals))]
-        self._look_for_rivals()
-        self._pilot.check()
-        self._every_second()
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publish hold, and nothing after it."""
-        self.stop()
-        self._say("inactive: deactivated")
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Leave the topics and forget the policy; parameters may be set anew."""
-        self._leave()
-        self._say(UNCONFIGURED)
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Hold, leave, end the process."""
-        self.stop()
-        self._leave()
-        self._say("inactive: shut down")
-        self.exit_code = 0
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Hold and leave: back to unconfigured."""
-        self.stop()
-        self._leave()
-        self._say("inactive: a transition failed; see the log")
-        return DONE
-
-    def stop(self) -> None:
-        """Publish hold if the policy was in charge, and send nothing more."""
-        for timer in self._watch:
-            self.destroy_timer(timer)
-        self._watch = []
-        if self._pilot is not None and self._arm is not None:
-            self._arm.hold(last=True)
-        self._pilot = None
-
-    def fault(self, error: Exception) -> None:
-        """An error that has no other place, e.g. in rclpy's own services: stop the arm, keep the node."""
-        self.get_logger().error(f"{type(error).__name__}: {error}")
-        if self._pilot is not None and self._pilot.state != "latched":
-            self._pilot.latch(f"{type(error).__name__}: {error}")
-
-    def _configure(self) -> None:
-        name, task, arm, topic, frame = (self.get_parameter(key).value for key in (
-            "bundle", "task", "arm", "image_topic", "command_frame"))
+    def configure(self) -> None:
+        """Load and prove the bundle, join the topics."""
+        name, task, arm, topic, frame, providers, fallback = (self.get_parameter(key).value for key in (
+            "bundle", "task", "arm", "image_topic", "command_frame", "providers", "allow_fallback"))
         if not name:
             raise UserError("parameter bundle is empty; give the folder of a bundle, or a pretrained name")
         bundle = PolicyBundle.load(find_bundle(name))
         if task and bundle.task != task:
             raise UserError(f"{bundle.folder} is a policy for {bundle.task}, parameter task is {task}; "
                             "give a bundle for that task, or another task")
-        moves_jaw = "jaw" in bundle.action.names
-        reads_jaw = moves_jaw or "jaw" in bundle.proprio.names
-        self._limits = parameters.read_limits(self, reads_jaw=reads_jaw)
-        self._runtime = PolicyRuntime(bundle, self.get_parameter("providers").value)
+        self._bundle, self._frame, self._image_topic = bundle, frame, topic
+        self._runtime = PolicyRuntime(bundle, providers, allow_fallback=fallback)
         self._inbox = Inbox(lambda: self.get_clock().now().nanoseconds)
-        Pilot(self._runtime, self._limits, self._inbox, self._on_change)    # refuses now, not at activate
-        self._arm = ArmClient(self, arm, frame, self._inbox, reads_jaw=reads_jaw, moves_jaw=moves_jaw,
-                              on_state=self._on_state, guard=self._guard)
-        self._image_topic = topic
-        self._camera = self.create_subscription(Image, topic, self._guard(self._on_image), qos.IMAGE)
+        self._new_pilot()       # refuses now, not at activate
+        names = (("measured_cp",) if bundle.proprio.names else ()) + (
+            ("jaw/measured_js",) if "jaw" in bundle.proprio.names else ())
+        self._arm = ArmReader(self, arm, frame, self._inbox, names, guard=self.guard)
+        self._actions = self.create_lifecycle_publisher(JointState, "~/action", qos.SERVO)
+        self._overlay = OverlayStream(self, max(bundle.action.high))
+        self._camera = self.create_subscription(Image, topic, self.guard(self._on_image), qos.IMAGE)
+        info = f"{topic.rsplit('/', 1)[0]}/camera_info"
+        self._lens = self.create_subscription(CameraInfo, info, self.guard(self._on_camera_info), qos.STATUS)
 
-    def _leave(self) -> None:
+    def begin(self) -> None:
+        """Each image gives an action from now on."""
+        self._new_pilot()
+        self._pilot.objection = self._objection()
+        self._seen, self._asked, self._took, self._age = Rate(), Rate(), Durations(), Durations()
+        self._watch = [self.create_timer(TICK, self.guard(self._pilot.check)),
+                       self.create_timer(0.5, self.guard(self._look_around))]
+
+    def end(self) -> None:
+        """Ask for nothing more."""
+        for timer in self._watch:
+            self.destroy_timer(timer)
+        self._watch = []
+
+    def leave(self) -> None:
+        """Leave the topics and forget the policy."""
         if self._arm is not None:
             self._arm.close()
             self.destroy_subscription(self._camera)
-        self._arm = self._runtime = None
+            self.destroy_subscription(self._lens)
+            self.destroy_lifecycle_publisher(self._actions)
+            self._overlay.close()
+        self._arm, self._info = None, None
+
+    def latch(self, reason: str) -> None:
+        """Ask for nothing until activated anew."""
+        self._pilot.latch(reason)
+
+    def told(self) -> str:
+        """The pilot's state and reason, and which policy it is."""
+        warning = f" ({self.warning})" if self.warning else ""
+        told = f"{self._pilot.state}: {self._pilot.reason}{warning}"
+        return f"{told} [{self._bundle.folder.name} {self._bundle.fingerprint}]"
+
+    def measures(self) -> dict[str, str]:
+        """Rates, ages and times."""
+        known = {"bundle": str(self._bundle.folder), "sha256": self._bundle.fingerprint,
+                 "provider": self._runtime.provider, "age of image": f"{self._inbox.age('image') * 1e3:.0f} ms"}
+        if not self.active:
+            return known
+        return {**known, "images": str(self._seen), "images dropped": str(self._inbox.drops["image"]),
+                "actions": str(self._asked), "work": str(self._took), "image to action": str(self._age)}
+
+    def _new_pilot(self) -> None:
+        eyes = ImageGate(self._bundle.image, parameters.read_image_limits(self), self._bundle.profile())
+        self._pilot = Pilot(self._runtime, self._inbox, eyes, max_image_age=self.get_parameter("max_image_age").value,
+                            max_state_age=self.get_parameter("max_state_age").value, on_change=self.report)
 
     def _on_image(self, message: Image) -> None:
-        if self._pilot is None:
+        if not self.active:
             return
+        self._seen.tick()
         try:
             frame = messages.read_image(message)
         except UserError as error:
             return self._inbox.drop("image", str(error))
-        command = self._pilot.look(frame, messages.to_ns(message.header.stamp))
-        if command is not None:
-            self._arm.send(command, message.header.stamp)
+        stamp = messages.to_ns(message.header.stamp)
+        action = self._pilot.look(frame, stamp, message.encoding)
+        self._overlay.show(frame, self._pilot.state, self._pilot.reason, action)
+        if action is None:
+            return
+        answer = JointState(name=action.names, position=action.values.tolist(), effort=action.raw.tolist())
+        answer.header.stamp, answer.header.frame_id = message.header.stamp, self._frame
+        self._actions.publish(answer)
+        self._asked.tick()
+        self._took.add(self._pilot.seconds)
+        self._age.add((self.get_clock().now().nanoseconds - stamp) * 1e-9)
 
-    def _on_state(self) -> None:
-        if self._pilot is not None:
-            self._pilot.check()     # at once: two states in one watchdog tick must not hide the first
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._info = message
 
-    def _on_change(self, state: str, reason: str) -> None:
-        if state != "active":
-            self._arm.hold()
-        self._every_second()
-        if state == "active":
-            self.get_logger().info(self._text)
-        else:
-            self.get_logger().warning(self._text)
+    def _look_around(self) -> None:
+        self._pilot.objection = self._objection()
+        rate, before = self._bundle.image.rate, bool(self.warning)
+        self.warning = "" if self._seen.hertz >= SLOW * rate else (
+            f"images come at {self._seen.hertz:.0f} Hz, the policy is made for {rate:.0f}")
+        if before != bool(self.warning):
+            self.report()
 
-    def _look_for_rivals(self) -> None:
-        """Two who command one arm, or two cameras on one topic: the robot would follow a mixture."""
-        topics = (self._arm.servo_topic, self._image_topic)
-        rivals = [topic for topic in topics if self.count_publishers(topic) > 1]
-        self._pilot.objection = (
-            f"more than one publisher on {rivals[0]}; only one may be: "
-            f"stop the others (`ros2 topic info -v {rivals[0]}` names them)") if rivals else None
-
-    def _every_second(self) -> None:
-        if self._pilot is not None:
-            limited = f" (limited: {', '.join(self._pilot.remarks)})" if self._pilot.remarks else ""
-            self._text = f"{self._pilot.state}: {self._pilot.reason}{limited}"
-        self._status.publish(String(data=self._text))
-
-    def _say(self, text: str) -> None:
-        self._text = " ".join(text.split())
-        self._status.publish(String(data=self._text))
-
-    def _refuse(self, reason: str) -> TransitionCallbackReturn:
-        self._leave()
-        self._say(f"inactive: refused to configure: {reason}")
-        self.get_logger().error(self._text)
-        return REFUSED
-
-    def _allow_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        ours = {parameter.name for parameter in parameters.POLICY}
-        late = [change.name for change in changes if change.name in ours] if self._runtime is not None else []
-        return SetParametersResult(successful=not late, reason=(
-            f"{late[0]} is read at configure; deactivate and clean up this node first") if late else "")
-
-    def _guard(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """An error in a callback must stop the arm, not the node that would say so."""
-        @functools.wraps(callback)
-        def guarded(*args: Any) -> None:
-            try:
-                callback(*args)
-            except Exception as error:
-                self.fault(error)
-        return guarded
+    def _objection(self) -> str | None:
+        """Two cameras on one topic: the policy would see a mixture. Or a camera that is not the one it knows."""
+        if self.count_publishers(self._image_topic) > 1:
+            return (f"more than one publisher on {self._image_topic}; only one may be: stop the others "
+                    f"(`ros2 topic info -v {self._image_topic}` names them)")
+        if self._info is None or not self._info.height:
+            return None
+        strange = self._bundle.image.foreign(self._info.height, self._info.width, self._info.k[4])
+        return f"this is not the policy's camera: {strange}" if strange else None
 
 
 def main() -> int:

@@ -16,3 +16,4 @@ SERVO = _profile(1, reliable=True)                      # servo_*: a newer comma
 EVENT = _profile(10, reliable=True)                     # hold: none may be lost
 LATCHED = _profile(10, reliable=True, latched=True)     # operating_state: late joiners hear the last one
 STATUS = _profile(1, reliable=True, latched=True)       # ~/status, camera_info
+FRAMES = _profile(100, reliable=True)                   # /tf, as tf2 listens to it

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ STOP_SECONDS = 5.0      # s, that a node gets to end by itself
 class NodeProcess:
     """One node in a process of its own. It ends when we do, even when we are killed."""
 
-    def __init__(self, name: str, parameter_file: Path, parameters: Mapping[str, Any], folder: Path, *,
+    def __init__(self, name: str, parameter_files: Sequence[Path], parameters: Mapping[str, Any], folder: Path, *,
                  domain: int):
-        """name: module in ros_nodes. parameters: win over those of the file. folder: for the node's log."""
+        """name: module in ros_nodes. Later files win over earlier ones, parameters over all. folder: for the log."""
         self.name, self.log = name, folder / f"{name}.log"
-        arguments = ["--ros-args", "--params-file", str(parameter_file)]
+        arguments = ["--ros-args"]
+        for file in parameter_files:
+            arguments += ["--params-file", str(file)]
         for key, value in parameters.items():
             arguments += ["-p", f"{key}:={_yaml(value)}"]
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]

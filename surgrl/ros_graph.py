@@ -1,20 +1,25 @@
-"""A view of a ROS 2 domain, for `surgrl serve`: who is there, and policy_node's lifecycle and status."""
+"""A view of a ROS 2 domain, for `surgrl serve`: who is there, and our lifecycle nodes with their states."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from .node_process import parameter_file
 from .policy.errors import UserError
+from .policy.security import require_security
+from .policy.transport import check_transport, use_profile
 
 TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}     # lifecycle_msgs/Transition
+NODES = ("gate_node", "policy_node")
 
 
 class Graph:
-    """An observer in a ROS domain that drives policy_node's lifecycle. Use it in a `with`."""
+    """An observer in a ROS domain that drives lifecycles. Use it in a `with`."""
 
-    def __init__(self, domain: int, on_status: Callable[[str], None]):
-        """on_status: called with each text on policy_node's ~/status. UserError where there is no rclpy."""
+    def __init__(self, domain: int, on_status: Callable[[str, str], None]):
+        """on_status: called with node and text of each ~/status. UserError where there is no rclpy."""
         if find_spec("rclpy") is None:
             raise UserError("rclpy is not installed; source a ROS 2 installation, "
                             "or pip install 'surgrl[ros]'")
@@ -27,16 +32,21 @@ class Graph:
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
+        require_security(sys.argv)
+        use_profile(parameter_file("policy.yaml").parent)
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context, domain_id=self._domain)
         self.node = rclpy.create_node(f"surgrl_serve_{os.getpid()}", context=self._context)
+        check_transport()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._request = ChangeState.Request
-        self._lifecycle = self.node.create_client(ChangeState, "/policy_node/change_state")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(String, "/policy_node/status",
-                                      lambda message: self._on_status(message.data), latched)
+        self._lifecycles = {}
+        for name in NODES:
+            self._lifecycles[name] = self.node.create_client(ChangeState, f"/{name}/change_state")
+            self.node.create_subscription(
+                String, f"/{name}/status", lambda message, name=name: self._on_status(name, message.data), latched)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,21 +77,29 @@ class Graph:
         """How many publish there, as far as known by now."""
         return int(self.node.count_publishers(topic))
 
-    def lifecycle_ready(self) -> bool:
-        """Whether policy_node takes transitions."""
-        return bool(self._lifecycle.service_is_ready())
+    def lifecycle_ready(self, name: str) -> bool:
+        """Whether this node takes transitions."""
+        return bool(self._lifecycles[name].service_is_ready())
 
-    def change_state(self, transition: str, seconds: float = 60.0,
+    def change_state(self, name: str, transition: str, seconds: float = 60.0,
                      still: Callable[[], object] = lambda: None) -> bool:
-        """Drive policy_node through a transition; whether it went well. Loading a network takes seconds.
+        """Drive a node through a transition; whether it went well. Loading a network takes seconds.
 
         still: called while waiting; what it raises ends the wait.
         """
         request = self._request()
         request.transition.id = TRANSITIONS[transition]
-        future = self._lifecycle.call_async(request)
+        future = self._lifecycles[name].call_async(request)
 
         def answered() -> bool:
             still()
             return bool(future.done())
         return self.wait_for(answered, seconds) and bool(future.result().success)
+
+
+def domain_number(told: int | None) -> int:
+    """The ROS domain: as told, else ROS_DOMAIN_ID, else 0. UserError when it cannot be one."""
+    text = os.environ.get("ROS_DOMAIN_ID") or "0" if told is None else str(told)
+    if not (text.isdecimal() and 0 <= int(text) <= 232):
+        raise UserError(f"ROS domain {text!r} cannot be; it must be a whole number from 0 to 232")
+    return int(text)

@@ -1,8 +1,7 @@
-"""`surgrl serve`: simulated robot and policy as ROS 2 nodes, from one command; or the policy alone."""
+"""`surgrl serve`: policy and gate as ROS 2 nodes beside a simulated robot, a recording, or a robot that is there."""
 
 import argparse
 import json
-import os
 import signal
 import tempfile
 import time
@@ -17,8 +16,9 @@ import yaml
 from .node_process import NodeProcess, parameter_file
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
+from .policy.transport import choose_local
 from .pretrained import find_bundle
-from .ros_graph import Graph
+from .ros_graph import NODES, Graph, domain_number
 
 DISCOVERY = 2.5     # s, in which nodes that are there already make themselves known
 START = 30.0        # s, for a node to come up on a busy machine
@@ -33,11 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", default="", help="Gymnasium id that the bundle must be made for (any)")
     add("--results", help="JSON file for what came of each episode")
     add("--domain", type=int, help="ROS domain, 0 to 232 (environment variable ROS_DOMAIN_ID, else 0)")
-    add("--no-sim", action="store_true", help="start the policy only: robot and camera run already")
+    add("--no-sim", action="store_true", help="start policy and gate only: robot and camera run already")
+    add("--replay", metavar="SOURCE", help="a recording (video, bag) as the camera, and a still arm, instead of the "
+        "simulation: what would be commanded goes to /gate_node/dry_run/servo_cp")
+    add("--live", action="store_true", help="with --no-sim: command the robot; without it, a dry run tells it nothing")
+    add("--local", action="store_true", help="shared memory only: no network socket is opened, and that is checked")
     add("--width", type=int, default=640, help="px of the simulated image (%(default)s)")
     add("--height", type=int, default=480, help="px of the simulated image (%(default)s)")
     add("--rate", type=float, default=0.0, help="simulated steps per second; 0: real time (%(default)s)")
-    add("--params", help="parameter file of policy_node: limits, topics (ros_nodes/config/policy.yaml)")
+    add("--params", help="parameter file of policy_node and gate_node: limits, topics (ros_nodes/config/policy.yaml)")
     add("--wait", type=float, default=15.0,
         help="s to wait for a camera, and for a held simulation to go on (%(default)s)")
 
@@ -45,15 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Serve until the episodes are done or Ctrl-C, then say how it went."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # being terminated cleans up as Ctrl-C does
-    options = {name: value for name, value in vars(args).items() if name not in ("command", "run", "no_sim")}
+    if args.local:
+        choose_local()
+    options = {name: value for name, value in vars(args).items() if name not in ("command", "run", "no_sim", "local")}
     print(summary(serve_episodes(simulate=not args.no_sim, **options)))
 
 
 def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int = 0, *, task: str = "",
                    results: str | Path | None = None, domain: int | None = None, simulate: bool = True,
-                   width: int = 640, height: int = 480, rate: float = 0.0, params: str | Path | None = None,
-                   wait: float = 15.0, say: Callable[[str], None] = print) -> dict[str, Any]:
+                   replay: str | Path | None = None, live: bool = False, width: int = 640, height: int = 480,
+                   rate: float = 0.0, params: str | Path | None = None, wait: float = 15.0,
+                   say: Callable[[str], None] = print) -> dict[str, Any]:
     """Run a bundle over ROS 2; return what came of it: the results file's keys, `bundle`, `interrupted`.
+
+    replay: a video or bag that is played instead of the simulation, in a dry run.
+    live: without a simulation, command the robot that is there; else a dry run tells it nothing.
 
     Ctrl-C ends it early and is no error. UserError when it cannot run as asked. No process is left behind.
     """
@@ -62,11 +72,16 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
     if task and task != loaded.task:
         raise UserError(f"{folder} is a policy for {loaded.task}, not for {task}; "
                         "give a bundle for that task, or leave --task away")
+    if replay and live:
+        raise UserError("a recording is replayed in a dry run; leave --live away, or --replay")
+    simulate = simulate and not replay
     if simulate:
         loaded.image.crop_in(height, width)
-    domain = _domain(domain)
-    policy_file = Path(params).resolve() if params else parameter_file("policy.yaml")
-    servo_topic, camera_topic = _topics(policy_file)
+    domain = domain_number(domain)
+    files = [Path(params).resolve() if params else parameter_file("policy.yaml")]
+    servo_topic, camera_topic = _topics(files[0])
+    if simulate or replay:
+        files.append(parameter_file("simulation.yaml" if simulate else "replay.yaml"))
     interrupted = False
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="surgrl-serve-")))
@@ -75,23 +90,28 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
         graph = stack.enter_context(Graph(domain, watcher))
         try:
             graph.spin(DISCOVERY)
-            ours = {"policy_node": servo_topic, **({"sim_node": camera_topic} if simulate else {})}
+            camera = {"sim_node": camera_topic} if simulate else {"video_node": camera_topic} if replay else {}
+            ours = {"policy_node": "/policy_node/action", "gate_node": servo_topic, **camera}
             _refuse_rivals(graph, domain, ours, 0)
             nodes = []
+
+            def start(name: str, **parameters: Any) -> None:
+                nodes.append(NodeProcess(name, files, parameters, scratch, domain=domain))
+                stack.callback(nodes[-1].stop)
+            # Started last is stopped first: the gate outlives the policy, and its robot still hears `hold`.
             if simulate:
-                nodes.append(NodeProcess("sim_node", parameter_file("simulation.yaml"), {
-                    "task": loaded.task, "seed": seed, "episodes": episodes, "results": str(told.path),
-                    "image_width": width, "image_height": height, "rate": float(rate)}, scratch,
-                    domain=domain))
-                stack.callback(nodes[0].stop)
-            # Started last, so stopped first: its robot still hears `hold`.
-            nodes.append(NodeProcess("policy_node", policy_file, {
-                "bundle": str(folder), "task": loaded.task}, scratch, domain=domain))
-            stack.callback(nodes[-1].stop)
+                start("sim_node", task=loaded.task, seed=seed, episodes=episodes, results=str(told.path),
+                      image_width=width, image_height=height, rate=float(rate))
+            elif replay:
+                start("video_node", source=str(Path(replay).resolve()), operator=True)
+            # Nobody asks later what was sent to a robot that was not there.
+            start("gate_node", dry_run=not (simulate or live), **(
+                {"audit_folder": str(scratch / "audit")} if simulate or replay else {}))
+            start("policy_node", bundle=str(folder), task=loaded.task)
             _bring_up(graph, nodes, watcher, camera_topic, START if simulate else wait,
                       lambda: _refuse_rivals(graph, domain, ours, 1))
             say(f"serving {folder.name} ({loaded.task}) in ROS domain {domain}; Ctrl-C stops")
-            while not (simulate and nodes[0].process.poll() == 0):
+            while not (camera and nodes[0].process.poll() == 0):
                 for node in nodes:
                     node.require_alive()
                 graph.spin(0.1)
@@ -101,13 +121,16 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
         except KeyboardInterrupt:
             interrupted = True
         told.report()
-        return {**told.read(), "bundle": str(folder), "interrupted": interrupted}
+        return {**told.read(), "bundle": str(folder), "interrupted": interrupted,
+                **({"replay": str(replay)} if replay else {})}
 
 
 def summary(results: dict[str, Any]) -> str:
     """One line: successes, image-to-command latency, frames that got an answer."""
     episodes = results.get("episodes", [])
     latencies = [value for episode in episodes for value in episode["latency_ms"]]
+    if "replay" in results:
+        return f"{results['replay']}: {'stopped' if results['interrupted'] else 'played to its end'}"
     if not latencies:
         return "stopped; no simulated episode was finished"
     successes = sum(episode["success"] for episode in episodes)
@@ -117,27 +140,30 @@ def summary(results: dict[str, Any]) -> str:
 
 
 class _StatusWatcher:
-    """Keeps policy_node's status; prints it when it changes in more than its numbers."""
+    """Keeps the states of our nodes; prints the gate's when it changes in more than its numbers."""
 
     def __init__(self, say: Callable[[str], None]):
-        self.text, self._say, self._shape = "", say, ""
-        self._moved = float("inf")      # s, monotonic, when the policy last moved the arm, or was activated
+        self.texts, self._say, self._shape = dict.fromkeys(NODES, ""), say, ""
+        self._moved = float("inf")      # s, monotonic, when the arm last moved, or all was activated
 
-    def __call__(self, text: str) -> None:
-        self.text = text
+    def __call__(self, node: str, text: str) -> None:
+        self.texts[node] = text
+        if node != "gate_node" or text.startswith("inactive"):
+            return
         if text.startswith("active:") or self._moved == float("inf"):
             self._moved = time.monotonic()
-        shape = "".join(letter for letter in text.split(" (limited")[0] if not letter.isdigit())
-        if shape != self._shape and not text.startswith("inactive"):
-            self._say(f"policy {text}")
+        shape = "".join(letter for letter in text if not letter.isdigit())
+        if shape != self._shape:
+            self._say(f"gate {text}")
         self._shape = shape
 
     def require_progress(self, wait: float) -> None:
-        """UserError when the policy is latched, or has done nothing but hold for `wait` s."""
-        if self.text.startswith("latched:"):
-            raise UserError(f"the policy is {self.text}")
+        """UserError when a node is latched, or the arm has stood still for `wait` s."""
+        for node, text in self.texts.items():
+            if text.startswith("latched:"):
+                raise UserError(f"{node} is {text}")
         if time.monotonic() - self._moved > wait + 1:       # the status comes once a second
-            raise UserError(f"the policy has not moved the arm for {wait:g} s; {self.text}")
+            raise UserError(f"the policy has not moved the arm for {wait:g} s; {self.texts['gate_node']}")
 
 
 class _Results:
@@ -161,24 +187,29 @@ class _Results:
 
 def _bring_up(graph: Graph, nodes: list[NodeProcess], watcher: _StatusWatcher, camera: str, wait: float,
               refuse_rivals: Callable[[], None]) -> None:
-    """Configure and activate policy_node, once there is a camera to see through."""
+    """Configure and activate the gate, then the policy, once there is a camera to see through."""
     def alive() -> bool:
         for node in nodes:
             node.require_alive()
         return True
-    # Its own process, by number: a lifecycle service alone might be that of somebody else's robot.
-    ours = f"(process {nodes[-1].process.pid})"
-    if not graph.wait_for(lambda: alive() and ours in watcher.text and graph.lifecycle_ready(), START):
-        raise UserError(f"policy_node did not come up within {START:g} s: {nodes[-1].last_words()}")
+    ours = [node for node in nodes if node.name in NODES]
+
+    def up(node: NodeProcess) -> bool:
+        # Its own process, by number: a lifecycle service alone might be that of somebody else's robot.
+        return f"(process {node.process.pid})" in watcher.texts[node.name] and graph.lifecycle_ready(node.name)
+    for node in ours:
+        if not graph.wait_for(lambda node=node: alive() and up(node), START):
+            raise UserError(f"{node.name} did not come up within {START:g} s: {node.last_words()}")
     if not graph.wait_for(lambda: alive() and graph.publishers(camera) > 0, wait):
         raise UserError(f"nobody publishes {camera} within {wait:g} s; start the camera, or set image_topic "
                         "in a parameter file (--params)")
     refuse_rivals()     # by now a slow one has been heard of, too
     for transition in ("configure", "activate"):
-        if not graph.change_state(transition, still=alive):
-            graph.wait_for(lambda: "refused" in watcher.text, 2.0)
-            raise UserError(f"policy_node did not {transition}: "
-                            f"{watcher.text.removeprefix('inactive: refused to configure: ')}")
+        for node in ours:
+            if not graph.change_state(node.name, transition, still=alive):
+                graph.wait_for(lambda node=node: "refused" in watcher.texts[node.name], 2.0)
+                reason = watcher.texts[node.name].removeprefix(f"inactive: refused to {transition}: ")
+                raise UserError(f"{node.name} did not {transition}: {reason}")
 
 
 def _refuse_rivals(graph: Graph, domain: int, ours: dict[str, str], running: int) -> None:
@@ -194,20 +225,16 @@ def _refuse_rivals(graph: Graph, domain: int, ours: dict[str, str], running: int
                             "(--domain). A node that was killed is seen for 20 s more")
 
 
-def _domain(domain: int | None) -> int:
-    told = os.environ.get("ROS_DOMAIN_ID") or "0" if domain is None else str(domain)
-    if not (told.isdecimal() and 0 <= int(told) <= 232):
-        raise UserError(f"ROS domain {told!r} cannot be; it must be a whole number from 0 to 232")
-    return int(told)
-
-
 def _topics(file: Path) -> tuple[str, str]:
-    """The servo_cp and image topics in a parameter file of policy_node."""
+    """The servo_cp and image topics in a parameter file of both nodes."""
     if not file.is_file():
         raise UserError(f"{file}: no such parameter file; ros_nodes/config/policy.yaml shows one")
+    told: dict[str, Any] = {}
     try:
-        told = next(iter(yaml.safe_load(file.read_text()).values()))["ros__parameters"]
-        return f"/{told.get('arm', 'PSM1')}/servo_cp", told.get("image_topic", "/endoscope/left/image_raw")
-    except (yaml.YAMLError, AttributeError, KeyError, StopIteration, TypeError) as error:
+        for section in yaml.safe_load(file.read_text()).values():
+            told |= section["ros__parameters"]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not a ROS parameter file (node, ros__parameters, names); "
                         "ros_nodes/config/policy.yaml shows one") from error
+    return f"/{told.get('arm', 'PSM1')}/{told.get('command', 'servo_cp')}", told.get(
+        "image_topic", "/endoscope/left/image_raw")

@@ -13,7 +13,8 @@ FOLDERS = ("envs", "models", "surgrl", "ros_nodes", "launch")
 ROBOT = {"numpy", "yaml", "cv2", "onnxruntime", *sys.stdlib_module_names}
 # folder -> what of ours, beside itself, its files may import
 WALLS = {"envs": (), "models": (), "surgrl/policy": (), "surgrl": ("models",),
-         "ros_nodes": ("surgrl.policy", "surgrl.pretrained"),
+         # recordings, video: read with PyAV, and bags with mcap and rosbags, by video_node, which is no part of a robot
+         "ros_nodes": ("surgrl.policy", "surgrl.pretrained", "surgrl.recordings", "surgrl.video"),
          "launch": ("surgrl.policy", "surgrl.pretrained", "ros_nodes")}
 TRAINING = {"torch", "gymnasium", "pybullet"}
 
@@ -85,6 +86,7 @@ def test_the_check_itself_sees_a_broken_wall(tmp_path, place, text):
     ("surgrl/a.py", "from models.make import make_agent"),
     ("surgrl/policy/a.py", "from .spec import Array\nimport json"),
     ("ros_nodes/a.py", "from surgrl.policy.runtime import PolicyRuntime\nfrom . import qos"),
+    ("ros_nodes/a.py", "from surgrl.video import VideoReader"),
     ("envs/tasks/a.py", "from ..scene import Scene\nimport pybullet"),
     ("launch/a.launch.py", "import launch"), ("envs/__init__.py", "from gymnasium import register")])
 def test_the_check_lets_through_what_the_walls_allow(tmp_path, place, text):
@@ -94,7 +96,7 @@ def test_the_check_lets_through_what_the_walls_allow(tmp_path, place, text):
 
 
 @pytest.mark.parametrize("module", [
-    "surgrl.cli", "surgrl.policy.runtime", "surgrl.policy.safety", "surgrl.check", "surgrl.replay"])
+    "surgrl.cli", "surgrl.policy.runtime", "surgrl.policy.gate", "surgrl.check", "surgrl.replay", "surgrl.audit"])
 def test_what_runs_at_the_robot_imports_without_what_trains(module):
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(TRAINING))
     done = subprocess.run([sys.executable, "-c", f"import sys; {blocked}; import {module}"], cwd=ROOT,

@@ -83,6 +83,15 @@ def test_no_command_and_an_unknown_one_are_a_matter_of_usage():
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it():
     assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install 'surgrl[video]'")
+    assert_refused(surgrl("monitor", "--once", "1", without=["rich"]), "'rich'", "pip install 'surgrl[monitor]'")
+    assert_refused(surgrl("monitor", "--json", without=["rclpy"]), "rclpy is not installed", "'surgrl[ros]'")
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["--once", "0"], "--once is 0 s; it must be more than 0"), (["--json", "--domain", "233"], "0 to 232")])
+def test_what_the_monitor_cannot_do_is_told_in_one_line(words, told):
+    pytest.importorskip("rich")
+    assert_refused(surgrl("monitor", *words), told)
 
 
 def test_every_extra_that_a_refusal_names_is_one_that_setup_cfg_offers():

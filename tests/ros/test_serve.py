@@ -1,4 +1,4 @@
-"""`surgrl serve` end to end: simulated robot, policy, results; what it refuses; what it leaves behind."""
+"""`surgrl serve` end to end: robot or recording, policy, gate, results; what it refuses; what it leaves behind."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ import pytest
 from surgrl import serve
 from surgrl.policy.errors import UserError
 from surgrl.serve import serve_episodes, summary
+from surgrl.video import write_video
 
 
 def children_of(pid: int) -> list[int]:
@@ -40,6 +41,14 @@ def gone(pids: list[int], seconds: float = 8.0) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path_factory):
+    """The audit logs of the tests are not the user's."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
 def no_orphans():
     """Each test ends with the child processes that it began with."""
     before = children_of(os.getpid())
@@ -47,14 +56,15 @@ def no_orphans():
     assert set(children_of(os.getpid())) <= set(before)
 
 
-def test_episodes_are_served_and_told(domain, right, tmp_path):
+def test_episodes_are_served_and_told(domain, right, tmp_path, home):
     lines: list[str] = []
     results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=320, height=240,
                              results=tmp_path / "results.json", say=lines.append)
     (episode,) = results["episodes"]
     assert episode["seed"] == 5 and len(episode["latency_ms"]) > 10 and not results["interrupted"]
-    assert any(line.startswith("policy active:") for line in lines)
+    assert "gate active: each action moves the arm" in lines
     assert any(line.startswith("episode 1/1:") for line in lines)
+    assert not (home / ".surgrl").exists()      # no log is kept of a robot that was not there
     assert summary(results).startswith(f"success {int(episode['success'])}/1, image-to-command p50")
 
 
@@ -95,17 +105,43 @@ def test_frames_and_proprio_are_right_all_the_way_to_the_marker(domain, make_bun
     ({"domain": 233}, "0 to 232"),
     ({"width": 640, "height": 360}, "another shape"),
     ({"params": "nowhere.yaml"}, "no such parameter file"),
+    ({"replay": "video.mp4", "live": True}, "a recording is replayed in a dry run"),
 ])
 def test_what_cannot_be_served_is_refused_before_anything_starts(right, options, word):
     with pytest.raises(UserError, match=word):
         serve_episodes(right, say=lambda _: None, **options)
 
 
+def picture(number: int) -> np.ndarray:
+    """A picture that is neither blank nor that of another number."""
+    rows, columns = np.mgrid[:120, :160]
+    waves = 128 + 80 * np.sin(rows / 7 + number / 3) * np.cos(columns / 9)
+    return np.repeat(waves[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_a_recording_is_watched_in_a_dry_run(domain, right, tmp_path):
+    write_video(tmp_path / "film.mp4", map(picture, range(200)), rate=20)
+    lines: list[str] = []
+    results = serve_episodes(right, replay=tmp_path / "film.mp4", domain=domain + 3, say=lines.append)
+    assert "gate active: each action moves the arm (dry run: the arm is told nothing)" in lines
+    assert summary(results) == f"{tmp_path / 'film.mp4'}: played to its end"
+
+
+@pytest.mark.parametrize(("size", "word"), [(None, "no such video file"), (3000, "ended with exit code 1: .*film.mp4")])
+def test_a_recording_that_cannot_be_played_is_told(domain, right, tmp_path, size, word):
+    if size:
+        write_video(tmp_path / "film.mp4", map(picture, range(20)), rate=20)
+        os.truncate(tmp_path / "film.mp4", size)
+    with pytest.raises(UserError, match=word):
+        serve_episodes(right, replay=tmp_path / "film.mp4", domain=domain + 3, say=lambda _: None)
+
+
 @pytest.mark.parametrize("discovery", [serve.DISCOVERY, 0.0])
-def test_a_second_policy_node_in_the_domain_is_refused(policy, domain, right, monkeypatch, discovery):
-    monkeypatch.setattr(serve, "DISCOVERY", discovery)      # 0: it is heard of only after ours has started
-    # Which of the two that are there is heard of first is up to the middleware: both refuse.
-    with pytest.raises(UserError, match=r"(a policy_node runs|someone publishes \S+) in ROS domain \d+ already"):
+@pytest.mark.usefixtures("nodes")
+def test_nodes_of_these_names_in_the_domain_already_are_refused(domain, right, monkeypatch, discovery):
+    monkeypatch.setattr(serve, "DISCOVERY", discovery)      # 0: they are heard of only after ours have started
+    # Which of those that are there is heard of first is up to the middleware: all refuse.
+    with pytest.raises(UserError, match=r"(a \w+_node runs|someone publishes \S+) in ROS domain \d+ already"):
         serve_episodes(right, domain=domain, say=lambda _: None)
 
 
@@ -128,10 +164,10 @@ def test_no_process_outlives_it(domain, right, number):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     try:
         for line in serving.stdout:
-            if line.startswith("policy active"):
+            if line.startswith("gate active"):
                 break
         children = children_of(serving.pid)
-        assert len(children) == 2
+        assert len(children) == 3
         serving.send_signal(number)
         serving.wait(15)
         assert gone(children)

@@ -1,0 +1,49 @@
+"""A recording as the camera, in a dry run: `ros2 launch surgrl replay.launch.py source:=surgery.mp4`."""
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from ros_nodes.transport import CONFIG
+
+ARGUMENTS = (
+    ("source", None, str, "recording: mp4, avi, mkv; or a rosbag2 folder, mcap, db3, bag"),
+    ("topic", "", str, "of a bag with several topics of pictures: the one to play"),
+    ("loop", "false", bool, "begin anew at the end; false: everything ends there"),
+    ("rate", "1.0", float, "factor on the recording's own pace"),
+    ("crop", "", str, "top,left,height,width in px: the part that is the camera's picture; empty: all of it"),
+    ("arm", "PSM1", str, "namespace of the still arm that is played"),
+    ("operator", "true", bool, "play the foot on the pedal; false: publish /operator/enable yourself"),
+)
+OTHERS = (
+    ("replay_params", str(CONFIG / "replay.yaml"), "parameter file of video_node: topics, where the still arm stands"),
+)
+
+
+def finish(context: LaunchContext) -> list:
+    """Everything ends with this node. A second Shutdown, after Ctrl-C, would break off the first one."""
+    return [] if context.is_shutdown else [Shutdown()]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """video_node beside all that policy.launch.py starts; ends when video_node does."""
+    video = Node(
+        package="surgrl", executable="video_node", name="video_node", output="screen",
+        on_exit=OpaqueFunction(function=finish), parameters=[LaunchConfiguration("replay_params"), {
+            name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, _, kind, _ in ARGUMENTS}])
+    policy = PythonLaunchDescriptionSource(str(Path(__file__).with_name("policy.launch.py")))
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=text)
+          for name, default, _, text in ARGUMENTS),
+        *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in OTHERS),
+        IncludeLaunchDescription(policy, launch_arguments={        # it also sets the environment of video_node
+            "more_params": LaunchConfiguration("replay_params"),
+            "arm": LaunchConfiguration("arm"),
+            "dry_run": "true"}.items()),
+        video,
+    ])

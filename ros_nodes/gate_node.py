@@ -1,0 +1,205 @@
+"""The gate as a ROS 2 lifecycle node: what the policy asks for in, bounded servo_cp out, 100 times a second.
+
+A process of its own, without the network: a policy that is stuck, killed or wrong cannot stop it from
+stopping the arm. What holds and what latches is told in surgrl/policy/gate.py and docs/robot.md; ~/status
+says which it is now. It never enables the arm.
+"""
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from surgrl.policy.audit import AuditLog, new_path
+from surgrl.policy.errors import UserError
+from surgrl.policy.gate import Action, Decision, Gate
+
+from . import messages, parameters, process, qos
+from .arm_reader import ArmReader
+from .arm_writer import MODES, ArmWriter
+from .meters import Durations, Rate
+from .supervised import SupervisedNode
+
+SOON = 0.7              # of the period; a tick that follows a late one sooner than that is left out
+NUMBER = re.compile(r"\d+(\.\d+)?")
+REST = 2.0              # s, in which an arm that can stop so soon must be at rest as the node ends
+
+
+class GateNode(SupervisedNode):
+    """Wires a Gate to topics, parameters and the lifecycle."""
+
+    def __init__(self) -> None:
+        """Declare parameters; all else waits for configure."""
+        super().__init__("gate_node", parameters.GATE)
+        self._parts: list[Any] = []
+        self._ticking: list[Any] = []
+        self._writer: ArmWriter | None = None
+        self._audit: AuditLog | None = None
+
+    def configure(self) -> None:
+        """Check all limits as one whole and join the topics."""
+        (arm, policy, frame, mode, rate, every, jaw, self._dry, self._folder, self._audited) = (
+            self.get_parameter(name).value for name in (
+                "arm", "policy", "command_frame", "command", "rate", "command_every", "moves_jaw", "dry_run",
+                "audit_folder", "audit_required"))
+        if mode not in MODES:
+            raise UserError(f"parameter command is {mode!r}; allowed: {', '.join(MODES)}")
+        self._dt = 1.0 / rate
+        self._gate = Gate(parameters.read_limits(self), dt=self._dt, moves_jaw=jaw, follows=not self._dry,
+                          now=lambda: self.get_clock().now().nanoseconds)
+        self._action_topic = f"/{policy}/action"
+        self._writer = ArmWriter(self, arm, frame, mode=mode, every=every, moves_jaw=jaw, dry_run=self._dry)
+        names = ("measured_cp", "setpoint_cp", "operating_state", *(("jaw/measured_js",) if jaw else ()))
+        self._arm = ArmReader(self, arm, frame, self._gate.inbox, names, guard=self.guard)
+        hear = self.create_subscription
+        self._parts = [
+            hear(JointState, self._action_topic, self.guard(self._on_action), qos.SERVO),
+            hear(String, f"/{policy}/status", self.guard(self._on_policy), qos.STATUS),
+            hear(Bool, "/operator/enable", self.guard(lambda said: self._gate.hear_enable(said.data)), qos.STATE),
+            hear(Bool, "/operator/estop", self.guard(lambda said: self._gate.hear_estop(said.data)), qos.LATCHED)]
+        self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
+
+    def begin(self) -> None:
+        """Open the audit log and start to tick. UserError where the log cannot be written."""
+        self._audit = AuditLog(new_path(Path(self._folder).expanduser()),
+                               about={"node": self.get_name(), "dry_run": self._dry, "limits": parameters.told(self)})
+        self._gate.restart()
+        self._last_tick, self._last_told, self._last_state = 0.0, "", ("", "")
+        self._asked: JointState | None = None
+        self._commands, self._work, self._latency = Rate(), Durations(), Durations()
+        self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
+                        self.create_timer(0.25, self.guard(self._look_for_rivals))]
+
+    def end(self) -> None:
+        """Brake, tell the arm to stay, close the log."""
+        for timer in self._ticking:
+            self.destroy_timer(timer)
+        self._ticking = []
+        moving = self._gate.motion.state is not None
+        deadline = time.monotonic() + max(REST, 2 * self._gate.motion.stop_seconds)
+        self._gate.latch("the gate ends")
+        while self._gate.motion.state is not None and time.monotonic() < deadline:
+            self._step()
+            time.sleep(self._dt)
+        if not moving:      # else it was said as the tip came to rest
+            self._writer.hold()
+        self._writer.wait()
+        self._audit.close()
+
+    def leave(self) -> None:
+        """Leave the topics."""
+        if self._writer is not None:
+            self._writer.close()
+            self._arm.close()
+            for part in self._parts:
+                self.destroy_subscription(part)
+            self.destroy_service(self._reset)
+        self._writer, self._parts = None, []
+
+    def latch(self, reason: str) -> None:
+        """Stop the arm until the operator resets."""
+        self._gate.latch(reason)
+
+    def told(self) -> str:
+        """The gate's state and reason."""
+        dry = " (dry run: the arm is told nothing)" if self._dry else ""
+        return f"{self._gate.state}: {self._gate.reason}{dry}"
+
+    def measures(self) -> dict[str, str]:
+        """Rates, ages, times, and how far the arm goes on after a hold at full speed."""
+        inbox, motion = self._gate.inbox, self._gate.motion
+        ages = {f"age of {name}": f"{inbox.age(name) * 1e3:.0f} ms" for name in ("action", "measured_cp", "enable")}
+        worked = {"commands": str(self._commands), "gate step": str(self._work),
+                  "image to command": str(self._latency)} if self._audit else {}
+        return {**worked, **ages, "armed": str(self._gate.armed), "stop from full speed":
+                f"{motion.stop_distance * 1e3:.1f} mm, {motion.stop_seconds * 1e3:.0f} ms"}
+
+    def _on_action(self, message: JointState) -> None:
+        if self.active:
+            self._gate.hear_action(Action(messages.to_ns(message.header.stamp), tuple(message.name),
+                                          np.array(message.position), np.array(message.effort)))
+            self._asked = message
+
+    def _on_policy(self, message: String) -> None:
+        self._gate.hear_policy(message.data)
+
+    def _tick(self) -> None:
+        began = time.monotonic()
+        if began - self._last_tick < SOON * self._dt:
+            return      # the one before was late: two steps at once would be twice as fast
+        self._last_tick = began
+        self._gate.trouble = self._trouble()
+        decision = self._step()
+        self._work.add(time.monotonic() - began)
+        told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
+        if told != self._last_told:
+            self._last_told = told
+            self.report()
+        if decision.command is not None:
+            self._commands.tick()
+
+    def _step(self) -> Decision:
+        decision = self._gate.tick()
+        sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
+        if decision.hold:
+            self._writer.hold()
+        self._write_down(decision, sent)
+        return decision
+
+    def _write_down(self, decision: Decision, sent: bool) -> None:
+        """Into the audit log: what was asked, what was sent and why; nothing where nothing happened."""
+        asked, self._asked = self._asked, None
+        state = (self._gate.state, NUMBER.sub("", self._gate.reason))
+        if asked is None and not sent and not decision.hold and state == self._last_state:
+            return
+        self._last_state = state
+        record: dict[str, Any] = {"state": state[0], "reasons": [self._gate.reason, *decision.remarks]}
+        if asked is not None:
+            stamp = messages.to_ns(asked.header.stamp)
+            age = self._gate.now() - stamp
+            self._latency.add(age * 1e-9)
+            record |= {"asked": dict(zip(asked.name, asked.position, strict=False)), "raw": list(asked.effort),
+                       "image": stamp, "image_age_ms": age * 1e-6}
+        if sent:
+            pose, jaw, stamp = decision.command
+            x, y, z = pose.position.tolist()
+            record |= {"sent": {"x": x, "y": y, "z": z, "jaw": jaw}, "answers": stamp}
+        if decision.hold:
+            record["hold"] = True
+        self._audit.write(record)
+
+    def _trouble(self) -> str | None:
+        trouble = self._audit.trouble
+        if trouble is None:
+            return None
+        if self._audited:
+            return f"the audit log cannot be trusted: {trouble}"
+        self.get_logger().warning(f"audit log: {trouble}", throttle_duration_sec=10.0)
+        return None
+
+    def _look_for_rivals(self) -> None:
+        """Two who command one arm, or ask one gate: the robot would follow a mixture."""
+        for topic in (self._writer.topic, self._action_topic):
+            if self.count_publishers(topic) > 1:
+                self._gate.latch(f"more than one publisher on {topic}; only one may be: stop the others "
+                                 f"(`ros2 topic info -v {topic}` names them)")
+
+    def _on_reset(self, _: Trigger.Request, answer: Trigger.Response) -> Trigger.Response:
+        why_not = self._gate.reset() if self.active else "the gate is not active"
+        answer.success, answer.message = why_not is None, why_not or "reset; press the pedal anew"
+        return answer
+
+
+def main() -> int:
+    """Entry point `gate_node`."""
+    return process.run(GateNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""gate_node over a real ROS graph: what it refuses, when it is silent, and what it sends."""
+
+import numpy as np
+import pytest
+
+PERIOD = 0.01       # s, of the gate
+
+
+def speeds(robot):
+    """m/s between commands that follow each other, (N,), and their times; a lost one counts for the next."""
+    start = robot.start.position
+    steps = np.diff(np.array([start, *(heard.pose.position for heard in robot.heard)]), axis=0)
+    return np.linalg.norm(steps, axis=1) / PERIOD
+
+
+@pytest.mark.parametrize(("limit", "value", "word"), [
+    ("limits__box_low", [0.05, -0.036, 0.048], "low must be below high"),
+    ("limits__box_high", [0.04, 0.056, float("nan")], "low must be below high"),
+    ("limits__box_low", [0.0, 0.0], "three numbers"),
+])
+def test_limits_that_cannot_be_are_refused(nodes, right, limit, value, word):
+    assert not nodes.configure(right, **{limit: value})
+    assert nodes.wait(lambda: word in nodes.gate), nodes.gate
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 30.0, float("nan")])
+def test_a_speed_out_of_range_cannot_be_set(nodes, value):
+    assert nodes.set("gate_node", limits__speed=value)
+
+
+def test_limits_cannot_be_changed_behind_the_nodes_back(nodes, right):
+    assert nodes.configure(right)
+    assert "clean up" in nodes.set("gate_node", limits__speed=0.2)[0]
+
+
+def test_an_audit_log_that_cannot_be_written_refuses_to_activate(nodes, right, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert nodes.configure(right, audit_folder=str(tmp_path / "file"))
+    assert not nodes.graph.change_state("gate_node", "activate")
+    assert nodes.wait(lambda: "refused to activate" in nodes.gate), nodes.gate
+
+
+def test_inactive_sends_nothing(nodes, robot, right):
+    assert nodes.configure(right)
+    nodes.press(robot)
+    nodes.graph.spin(1.0)
+    assert robot.heard == [] and robot.holds == []
+
+
+def test_nothing_moves_before_the_pedal_is_pressed_anew(nodes, robot, right):
+    robot.pressed = True        # held from before activation
+    assert nodes.configure(right)
+    for name in ("gate_node", "policy_node"):
+        assert nodes.graph.change_state(name, "activate")
+    assert nodes.wait(lambda: "release the pedal" in nodes.gate), nodes.gate
+    nodes.graph.spin(0.5)
+    assert robot.heard == []
+    nodes.press(robot)
+    assert nodes.wait(lambda: len(robot.heard) >= 5), nodes.gate
+
+
+def test_a_dry_run_tells_the_arm_nothing(nodes, robot, right):
+    from geometry_msgs.msg import PoseStamped
+    dry = []
+    nodes.graph.node.create_subscription(PoseStamped, "/gate_node/dry_run/servo_cp", dry.append, 1)
+    nodes.activate(right, robot, dry_run=True)
+    assert nodes.wait(lambda: len(dry) > 20), nodes.gate
+    assert robot.heard == [] and robot.holds == [] and "dry run" in nodes.gate
+
+
+def test_active_moves_the_right_way_from_the_setpoint_within_the_limits(nodes, robot, right):
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: len(robot.heard) >= 60), nodes.gate
+    positions = np.array([robot.start.position, *(heard.pose.position for heard in robot.heard)])
+    steps = np.diff(positions, axis=0)
+    # Right in the image is x in the optical frame, and -x in CRTK's.
+    assert (steps[:, 0] <= 0).all() and steps[-1, 0] < 0 and np.abs(steps[:, 1:]).max() < 1e-9
+    assert np.linalg.norm(steps[0]) < 0.2 * 0.025 * PERIOD * 5          # it starts softly, from setpoint_cp
+    assert np.median(np.linalg.norm(steps[20:], axis=1)) == pytest.approx(0.025 * PERIOD, rel=1e-3)
+    assert all(np.allclose(heard.pose.quaternion, robot.start.quaternion) for heard in robot.heard)
+    assert {heard.frame for heard in robot.heard} == {"ECM"}
+
+
+def test_commands_carry_the_stamps_of_their_images(nodes, robot, right):
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: len(robot.heard) >= 30), nodes.gate
+    stamps = [heard.stamp for heard in robot.heard]
+    now = robot.node.get_clock().now().nanoseconds
+    assert stamps == sorted(stamps) and len(set(stamps)) > 3 and 0 < now - stamps[-1] < 1e9
+
+
+def test_a_fast_policy_is_cut_to_the_speed_limit(nodes, robot, make_bundle, tmp_path):
+    nodes.activate(make_bundle(tmp_path / "fast", (1.0, 1.0, -1.0), scale=1.0).folder, robot, limits__speed=0.02)
+    assert nodes.wait(lambda: len(robot.heard) >= 60), nodes.gate
+    assert np.median(speeds(robot)[20:]) == pytest.approx(0.02, rel=1e-3)
+    way = np.linalg.norm(robot.heard[-1].pose.position - robot.start.position)
+    taken = robot.heard[-1].time - robot.heard[0].time + PERIOD
+    assert way <= 0.02 * (taken + 0.2)      # messages that a busy machine lost do not make it faster
+
+
+def test_targets_stay_inside_the_box(nodes, robot, make_bundle, tmp_path):
+    low = [-0.004, 0.0, 0.09]
+    nodes.activate(make_bundle(tmp_path / "far", (1.0, 0.0, 0.0)).folder, robot, limits__box_low=low)
+    assert nodes.wait(lambda: robot.heard and robot.heard[-1].pose.position[0] < -0.0039), nodes.gate
+    nodes.graph.spin(0.3)
+    assert min(heard.pose.position[0] for heard in robot.heard) == pytest.approx(-0.004, abs=1e-6)
+
+
+def test_a_jaw_channel_moves_the_jaw_no_faster_than_allowed(nodes, robot, make_bundle, tmp_path):
+    bundle = make_bundle(tmp_path / "jaw", (0, 0, 0, 1), names=("v_x", "v_y", "v_z", "jaw"), scale=1.0,
+                         proprio=("x", "qw", "jaw"))
+    nodes.activate(bundle.folder, robot, limits__jaw_speed=0.6)
+    assert nodes.wait(lambda: robot.jaws_heard and robot.jaws_heard[-1] == 1.0), nodes.gate
+    assert np.median(np.diff(robot.jaws_heard[:60])) <= 0.6 * PERIOD + 1e-9
+
+
+def test_deactivate_comes_to_rest_holds_and_sends_nothing_after(nodes, robot, right):
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: len(robot.heard) >= 40), nodes.gate
+    assert nodes.graph.change_state("gate_node", "deactivate")
+    nodes.graph.spin(0.2)       # what was under way
+    count = len(robot.heard)
+    nodes.graph.spin(0.5)
+    assert len(robot.heard) == count and len(robot.holds) == 1
+    assert np.allclose(robot.heard[-1].pose.position, robot.heard[-2].pose.position, atol=1e-5)
+    assert nodes.gate.startswith("inactive:")
+
+
+def test_the_log_tells_what_was_asked_what_was_sent_and_why(nodes, robot, right):
+    from surgrl.policy.chain import verify
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: len(robot.heard) >= 40), nodes.gate
+    robot.pressed = False
+    assert nodes.wait(lambda: robot.holds), nodes.gate
+    nodes.reset()
+    newest = max(nodes.audit.glob("*.jsonl"))
+    text = newest.read_text()
+    assert verify(newest).fault is None and '"asked"' in text and '"sent"' in text and "the pedal was released" in text
+
+
+def test_diagnostics_tell_states_rates_and_the_way_to_stop(nodes, robot, right):
+    from diagnostic_msgs.msg import DiagnosticArray
+    told = {}
+
+    def hear(message):
+        told.update({status.name: (status, {pair.key: pair.value for pair in status.values})
+                     for status in message.status})
+    nodes.graph.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 10)
+    nodes.activate(right, robot)
+
+    def both_are_active():
+        return set(told) == {"gate_node", "policy_node"} and all(
+            status.message.startswith("active:") and status.level == b"\x00" for status, _ in told.values())
+    assert nodes.wait(both_are_active, 20), told
+    gate, policy = told["gate_node"][1], told["policy_node"][1]
+    assert gate["stop from full speed"] == "1.3 mm, 70 ms" and "p99" in gate["image to command"]
+    assert policy["provider"] == "CPUExecutionProvider" and policy["images"].endswith("Hz")
