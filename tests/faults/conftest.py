@@ -1,0 +1,95 @@
+"""Fixtures of the fault suite, and its table."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("onnx")
+SLACK = float(os.environ.get("SURGRL_SLACK_MS", 150))       # ms, that a busy machine may take beyond a bound
+
+
+class Row(NamedTuple):
+    """One fault's line in the table."""
+
+    id: str
+    injected: str
+    reaction: str
+    ms: float | None
+    bound: float | None
+    note: str
+    passed: bool
+
+
+class Book:
+    """What came of all faults."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.remarks: list[str] = []
+
+    def table(self) -> str:
+        """As Markdown."""
+        lines = ["| fault | injected | reaction | fault to first safe command, ms | bound, ms | | pass |",
+                 "|---|---|---|---:|---:|---|---|"]
+        for row in self.rows:
+            ms, bound = ("" if value is None else f"{value:.0f}" for value in (row.ms, row.bound))
+            late = row.ms is not None and row.bound is not None and row.ms > row.bound
+            passed = "NO" if not row.passed else f"yes, {row.ms - row.bound:.0f} ms late" if late else "yes"
+            lines.append(f"| {row.id} | {row.injected} | {row.reaction} | {ms} | {bound} | {row.note} | {passed} |")
+        return "\n".join([*lines, "", *self.remarks])
+
+
+BOOK = Book()
+
+
+@pytest.fixture(scope="session")
+def book() -> Book:
+    """The table of this session."""
+    return BOOK
+
+
+@pytest.fixture(scope="session")
+def slack() -> float:
+    """ms, that a busy machine may take beyond a bound."""
+    return SLACK
+
+
+@pytest.fixture(scope="session")
+def fault_domain() -> int:
+    """The first of four ROS domains, apart from those of tests/ros in the same run."""
+    from ros_nodes.transport import use_profile
+    use_profile()
+    return 1 + 4 * ((os.getpid() + 12) % 25)
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The bundle with every fault."""
+    from networks import build
+    return build(tmp_path_factory.mktemp("bundles") / "faulty")
+
+
+@pytest.fixture(scope="session")
+def stage(fault_domain: int, faulty: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Gate, policy and driver."""
+    from stage import Stage
+    stage = Stage(fault_domain, tmp_path_factory.mktemp("stage"), faulty)
+    yield stage
+    stage.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table, and write it where SURGRL_FAULT_TABLE names a file."""
+    if not BOOK.rows and not BOOK.remarks:
+        return
+    load = os.getloadavg()[0]
+    BOOK.remarks.append(f"{os.cpu_count()} cores, load {load:.1f}; what is late by up to {SLACK:.0f} ms passes.")
+    terminalreporter.section("faults")
+    terminalreporter.write_line(BOOK.table())
+    place = os.environ.get("SURGRL_FAULT_TABLE")
+    if place:
+        Path(place).write_text(BOOK.table() + "\n")
