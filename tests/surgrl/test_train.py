@@ -83,7 +83,8 @@ def test_the_exported_policy_acts_as_the_trained_one_and_evaluates_alone(trained
     card = (bundle.folder / "CARD.md").read_text()
     told = ("2 episodes of the scripted expert", "30 steps of the agent's own", "on 1 seeds")
     assert all(words in card for words in told)
-    assert PolicyBundle.load(tmp_path / "bundle").image.crop == (0, 80, 480, 480)
+    read = PolicyBundle.load(tmp_path / "bundle")
+    assert read.image.crop == (0, 80, 480, 480) and read.profile() is not None
     said = surgrl("check", tmp_path / "bundle")
     assert said.returncode == 0 and "acts as exported" in said.stdout
     assert surgrl("eval", tmp_path / "bundle", "--episodes", 1, "--no-baselines").returncode == 0
