@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from conftest import Row  # the nearest one
 from faults import FAULTS, SLOW, Fault
 from flows import Outcome
+from ledger import Row
 from verdict import judge
 
 

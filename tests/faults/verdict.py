@@ -63,7 +63,7 @@ def motions(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def breaches(motion: list[dict[str, Any]], limits: dict[str, Any], start: list[float]) -> list[str]:
     """What of it is faster, harder or further than allowed. start: where the arm was before."""
     at = np.array([[record["sent"][axis] for axis in "xyz"] for record in motion])
-    jaw = np.array([record["sent"]["jaw"] for record in motion], float)
+    jaw = np.array([record["sent"]["jaw"] for record in motion if record["sent"]["jaw"] is not None])
     at = np.vstack([start, at])
     velocity = np.vstack([np.zeros(3), np.diff(at, axis=0) / TICK])
     acceleration = np.vstack([np.zeros(3), np.diff(velocity, axis=0) / TICK])

@@ -65,7 +65,7 @@ def test_a_gate_that_slept_goes_on_from_rest_and_by_good_actions(clock):
     site = Site(clock)
     assert site.run(60)[-1] is not None and site.gate.state == "active"
     at = site.told
-    clock.now += 2 * LATE
+    clock.now += 1.5 * LATE
     site.gate.hear_action(Action(site.ns(), VELOCITY, np.array([0.025, 0, 0]), np.array([0.5, 0, 0])))
     site.tick()
     assert site.gate.state == "hold" and np.linalg.norm(site.told - at) < 1e-6
