@@ -1,5 +1,6 @@
 """The command as a user types it: help works, and a mistake is told in one line."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -40,10 +41,38 @@ def test_help_names_every_command():
     assert all(name in done.stdout for name in COMMANDS)
 
 
+@pytest.fixture(scope="module")
+def helps():
+    """command -> [exit code, what `surgrl COMMAND --help` said, its errors].
+
+    All in one process, for torch's sake, which stays imported; our own modules are imported anew by each command.
+    """
+    code = """if True:
+        import contextlib, io, json, sys
+        told = {}
+        for command in sys.argv[1:]:
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("surgrl", "models", "envs")]:
+                del sys.modules[name]
+            out, err, code = io.StringIO(), io.StringIO(), None
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    from surgrl.cli import main
+                    code = main([command, "--help"])
+                except SystemExit as end:
+                    code = end.code
+            told[command] = code, out.getvalue(), err.getvalue()
+        print(json.dumps(told))
+    """
+    done = subprocess.run([sys.executable, "-c", code, *HERE], cwd=Path(__file__).parents[1], capture_output=True,
+                          text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize("command", HERE)
-def test_every_command_explains_itself(command):
-    done = surgrl(command, "--help")
-    assert done.returncode == 0 and done.stdout.startswith(f"usage: surgrl {command}"), done.stderr
+def test_every_command_explains_itself(helps, command):
+    code, said, errors = helps[command]
+    assert code == 0 and said.startswith(f"usage: surgrl {command}"), errors
 
 
 @pytest.mark.parametrize("words", [["check", "none"], ["replay", "none", "none.mp4"]])

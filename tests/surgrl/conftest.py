@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from surgrl.cli import main
 from surgrl.config import load_config
 from surgrl.intervals import wilson
 from surgrl.run import Run
@@ -29,10 +30,29 @@ class Swept(NamedTuple):
     env: dict
 
 
-def surgrl(*words, **options):
-    """Run the command in a process of its own."""
+def own_process(*words):
+    """Run the command in a process of its own, as a user does."""
     return subprocess.run([sys.executable, "-m", "surgrl", *map(str, words)], capture_output=True, text=True, env=ENV,
-                          timeout=250, check=False, **options)
+                          timeout=250, check=False)
+
+
+@pytest.fixture
+def surgrl(capsys):
+    """Run the command in this process, which has imported torch already; how it ended, as of a process."""
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run that was trained to its (early) end. Tests only read it; one that changes it copies it first."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = own_process("train", "reach-demo", "name=tiny", *TINY, "demos.updates=40", "--runs", runs)
+    assert done.returncode == 0, done.stderr
+    return runs / "tiny"
 
 
 def write_run(runs, name, *overrides, seed=1, success=(0.1, 0.5, 0.9), episodes=20, measured=None):
@@ -71,4 +91,4 @@ def swept(tmp_path_factory):
     runs = tmp_path_factory.mktemp("swept")
     words = ["train", "reach-demo", "name=tiny", *TINY, "--seeds", 1, 2, "--grid", "agent.lr=1e-3,fast",
              "--jobs", 2, "--runs", runs]
-    return Swept(runs, words, surgrl(*words), ENV)
+    return Swept(runs, words, own_process(*words), ENV)

@@ -1,6 +1,7 @@
 """FGSM on what a policy sees: within its budget, worse than random signs, where there is something to aim at."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,13 +11,6 @@ from torch import nn
 from models.make import make_agent
 from surgrl.attack import Disturbed
 from surgrl.cli import main
-from surgrl.config import config_of
-from surgrl.run import Run
-from surgrl.train import train
-
-TINY = {"name": "tiny", "threads": 1, "image": {"render": 32, "size": 32, "stack": 1}, "steps": 0,
-        "memory": {"capacity": 2000}, "encoder": {"latent_dim": 16}, "demos": {"episodes": 2, "updates": 2},
-        "agent": {"name": "drqv2", "batch_size": 16, "hidden_dim": 32}, "eval": {"episodes": 1}}
 
 
 class Linear:
@@ -92,15 +86,12 @@ def _loss_of(agent, attacked, image):
         return (attacked._value(clean, None, policy(clean)) - attacked._value(clean, None, policy(hit))).item()
 
 
-def test_the_command_writes_a_table_and_a_plot_and_refuses_a_bundle(tmp_path, capsys, make_bundle):
-    run = Run(tmp_path / "tiny")
-    run.begin(config_of(TINY))
-    torch.set_num_threads(1)
-    train(run, quiet=True)
-    assert main(["attack", str(run.folder), "--episodes", "1", "--budgets", "0", "4", "--aim", "value"]) == 0
-    assert "4/255" in capsys.readouterr().out and (run.folder / "attack" / "attack.png").stat().st_size > 1000
-    rows = json.loads((run.folder / "attack" / "attack.json").read_text())["rows"]
+def test_the_command_writes_a_table_and_a_plot_and_refuses_a_bundle(trained, tmp_path, capsys, make_bundle):
+    folder = shutil.copytree(trained, tmp_path / "tiny")
+    assert main(["attack", str(folder), "--episodes", "1", "--budgets", "0", "4", "--aim", "value"]) == 0
+    assert "4/255" in capsys.readouterr().out and (folder / "attack" / "attack.png").stat().st_size > 1000
+    rows = json.loads((folder / "attack" / "attack.json").read_text())["rows"]
     assert [row["budget"] for row in rows] == [0, 4] and rows[0]["attack"] == rows[0]["control"]
     bundle = make_bundle(tmp_path / "bundle").folder
     assert main(["attack", str(bundle)]) == 1 and "no gradients" in capsys.readouterr().err
-    assert main(["attack", str(run.folder), "--budgets", "300"]) == 1
+    assert main(["attack", str(folder), "--budgets", "300"]) == 1

@@ -1,8 +1,5 @@
 """Recorded demonstrations: what is written is read back, what does not fit is refused, training learns from them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,6 @@ from surgrl.world import make_env
 TASK = "surgrl/Reach-v0"
 TINY = ["threads=1", "image.render=32", "image.size=32", "memory.capacity=2000", "demos.episodes=2", "demos.updates=10",
         "steps=10", "eval.episodes=1", "agent.batch_size=16", "agent.hidden_dim=32", "encoder={latent_dim: 16}"]
-ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +170,8 @@ def test_recorded_and_asked_for_demonstrations_are_remembered_alike(folder, tmp_
             assert np.array_equal(values, asked[name]), name
 
 
-def test_training_learns_from_a_folder(folder, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "surgrl", "train", "reach-demo", "name=tiny", *TINY,
-                           f"demos.folder={folder}", "--runs", tmp_path], capture_output=True, text=True, env=ENV,
-                          timeout=200, check=False)
+def test_training_learns_from_a_folder(surgrl, folder, tmp_path):
+    done = surgrl("train", "reach-demo", "name=tiny", *TINY, f"demos.folder={folder}", "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
     assert Run(tmp_path / "tiny").finished()
 

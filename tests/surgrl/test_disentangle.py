@@ -1,12 +1,12 @@
 """`surgrl disentangle`: what is changed in a picture is that alone, and the figures follow their definitions."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from models.encoder import Encoder
 from surgrl.cli import main
@@ -15,7 +15,6 @@ from surgrl.disentangle import Eyes, mask_iou, sensitivity
 from surgrl.interventions import Pictures, Sampler
 from surgrl.policy.errors import UserError
 from surgrl.run import Run
-from surgrl.train import train
 from surgrl.world import FIRST_UNSEEN_SEED
 
 TINY = {"name": "tiny", "threads": 1, "image": {"render": 32, "size": 32, "stack": 1}, "steps": 0,
@@ -89,18 +88,17 @@ def test_an_agent_without_halves_is_refused():
         Eyes(SimpleNamespace(encoder=Encoder(3, (32, 32), latent_dim=7)), 1)
 
 
-def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
+def test_the_command_writes_a_table_and_a_picture(trained, tmp_path, capsys):
     pytest.importorskip("sklearn")
-    run = Run(tmp_path / "tiny")
-    run.begin(config_of(TINY))
-    assert main(["disentangle", str(run.folder)]) == 1 and "nothing is learnt yet" in capsys.readouterr().err
-    torch.set_num_threads(1)
-    train(run, quiet=True)
-    assert main(["disentangle", str(run.folder), "--pairs", "20", "--pictures", "400"]) == 0
+    begun = Run(tmp_path / "begun")
+    begun.begin(config_of(TINY))
+    assert main(["disentangle", str(begun.folder)]) == 1 and "nothing is learnt yet" in capsys.readouterr().err
+    folder = shutil.copytree(trained, tmp_path / "tiny")
+    assert main(["disentangle", str(folder), "--pairs", "20", "--pictures", "400"]) == 0
     said = capsys.readouterr().out
     assert "agent half: instrument moved / things moved" in said and "missed" in said
-    found = json.loads((run.folder / "disentangle" / "disentangle.json").read_text())
+    found = json.loads((folder / "disentangle" / "disentangle.json").read_text())
     assert found["trained"]["agent_ratio"] > 0
     assert set(found["trained"]["told"]) == set(found["untrained"]["agent_share"])
-    assert cv2.imread(str(run.folder / "disentangle" / "disentangle.png")).shape[1] > 1000
-    assert main(["disentangle", str(run.folder), "--pairs", "1"]) == 1
+    assert cv2.imread(str(folder / "disentangle" / "disentangle.png")).shape[1] > 1000
+    assert main(["disentangle", str(folder), "--pairs", "1"]) == 1

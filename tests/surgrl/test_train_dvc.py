@@ -26,11 +26,6 @@ TINY = ["image.render=40", "image.size=40", "env.workers=2", "agent.horizon=32",
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
-def surgrl(*words):
-    return subprocess.run([sys.executable, "-m", "surgrl", *map(str, words)], capture_output=True, text=True, env=ENV,
-                          timeout=300)
-
-
 def rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -40,11 +35,19 @@ def rows(path):
 def trained(tmp_path_factory):
     """A recurrent policy with proprio, demonstrations and a stack of two, after two rollouts."""
     runs = tmp_path_factory.mktemp("runs")
-    done = surgrl("train", "colon", "name=tiny", *TINY, "steps=128", "env.id=surgrl/Reach-v0", "image.proprio=true",
-                  "image.stack=2", "agent.recurrent=8", "agent.sequence=16", "agent.actions=gaussian",
-                  "agent.imitation=1", "demos.episodes=1", "demos.updates=2", "--runs", runs)
+    words = ["train", "colon", "name=tiny", *TINY, "steps=128", "env.id=surgrl/Reach-v0", "image.proprio=true",
+             "image.stack=2", "agent.recurrent=8", "agent.sequence=16", "agent.actions=gaussian",
+             "agent.imitation=1", "demos.episodes=1", "demos.updates=2", "--runs", str(runs)]
+    done = subprocess.run([sys.executable, "-m", "surgrl", *words], capture_output=True, text=True, env=ENV,
+                          timeout=300)
     assert done.returncode == 0, done.stderr
     return runs / "tiny"
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """Its bundle, scored on one episode."""
+    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", episodes=1)
 
 
 def test_steps_of_all_environments_are_counted_and_every_rollout_is_logged(trained):
@@ -53,8 +56,8 @@ def test_steps_of_all_environments_are_counted_and_every_rollout_is_logged(train
     assert {"policy/loss", "value/loss", "imitation/loss", "rollout/reward"} <= set(found[-1])
 
 
-def test_a_recurrent_policy_runs_statefully_from_its_bundle(trained, tmp_path):
-    bundle = export(trained, tmp_path / "bundle", episodes=1)
+def test_a_recurrent_policy_runs_statefully_from_its_bundle(surgrl, trained, exported):
+    bundle = exported
     assert bundle.state == 8 and surgrl("check", bundle.folder).returncode == 0
     world = camera_world(bundle)
     _, agent, _ = make_parts(Run(trained).config())
@@ -76,8 +79,9 @@ def test_a_recurrent_policy_runs_statefully_from_its_bundle(trained, tmp_path):
     world.close()
 
 
-def test_a_policy_of_choices_without_a_memory_is_exported_and_can_be_attacked(tmp_path):
-    done = surgrl("train", "colon-safe", "name=choosy", *TINY, "steps=64", "--runs", tmp_path)
+def test_a_policy_of_choices_without_a_memory_is_exported_and_can_be_attacked(surgrl, tmp_path):
+    done = surgrl("train", "colon-safe", "name=choosy", *TINY, "env.workers=1", "env.options.max_episode_steps=40",
+                  "steps=64", "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
     bundle = export(tmp_path / "choosy", tmp_path / "bundle")
     action = PolicyRuntime(bundle).act_normalised(np.zeros((480, 640, 3), np.uint8))
@@ -86,10 +90,9 @@ def test_a_policy_of_choices_without_a_memory_is_exported_and_can_be_attacked(tm
     assert said.returncode == 0, said.stderr
 
 
-def test_an_older_reader_refuses_a_bundle_with_a_memory(trained, tmp_path):
-    bundle = export(trained, tmp_path / "bundle")
-    text = (bundle.folder / "manifest.yaml").read_text()
-    assert text.startswith("format: 2\n") and PolicyBundle.load(bundle.folder).state == 8
+def test_an_older_reader_refuses_a_bundle_with_a_memory(exported):
+    text = (exported.folder / "manifest.yaml").read_text()
+    assert text.startswith("format: 2\n") and PolicyBundle.load(exported.folder).state == 8
 
 
 def test_a_run_that_is_ended_from_outside_saves_and_goes_on(tmp_path):
@@ -107,7 +110,7 @@ def test_a_run_that_is_ended_from_outside_saves_and_goes_on(tmp_path):
     assert not subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).stdout
 
 
-def test_demonstrations_without_imitation_are_refused(tmp_path):
+def test_demonstrations_without_imitation_are_refused(surgrl, tmp_path):
     said = surgrl("train", "colon", "name=none", *TINY, "demos.episodes=1", "demos.updates=1", "--runs", tmp_path)
     assert said.returncode == 1 and "agent.imitation" in said.stderr and "Traceback" not in said.stderr
 
