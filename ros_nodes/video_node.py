@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from surgrl.policy.errors import UserError
+from surgrl.policy.image import parse_crop
 from surgrl.policy.spec import Array
 from surgrl.recordings import open_recording
 from surgrl.video import ahead
@@ -43,7 +44,8 @@ def play(path: Path, topic: str, crop: str, *, loop: bool) -> Iterator[Shot]:
     began = 0.0
     while True:
         with open_recording(path, topic or None) as video:
-            top, left, height, width = _region(crop, video.height, video.width)
+            size = video.height, video.width
+            top, left, height, width = parse_crop("parameter crop", crop, *size) if crop else (0, 0, *size)
             picture = None
             for picture in video.pictures():
                 pixels = picture.rgb()
@@ -154,20 +156,6 @@ class VideoNode(Node):
             self._operator = SimOperator(self)
         if self._operator is not None:
             self._operator.act(paused=False, moved=self._moves)
-
-
-def _region(crop: str, height: int, width: int) -> tuple[int, int, int, int]:
-    """Top, left, height, width px. UserError when it is not within the picture."""
-    if not crop:
-        return 0, 0, height, width
-    try:
-        top, left, rows, columns = (int(edge) for edge in crop.split(","))
-    except ValueError as error:
-        raise UserError(f"parameter crop is {crop!r}; give four whole numbers of px, top,left,height,width") from error
-    if not (0 <= top < top + rows <= height and 0 <= left < left + columns <= width):
-        raise UserError(f"parameter crop {crop} (top,left,height,width) leaves the {width}x{height} px picture; "
-                        "it must lie within it")
-    return top, left, rows, columns
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from .annotate import Box, Note
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
+from .policy.image import parse_crop
 from .policy.limits import Limits
 from .policy.motion import ZERO, Motion
 from .policy.runtime import PolicyRuntime
@@ -128,7 +129,7 @@ def _tick(time: float, picture: Picture, size: tuple[int, int] | None) -> Tick:
 
 def find_region(height: int, width: int, image: ImageSpec, crop: str | None) -> Box:
     """The part of a height x width picture that has the shape of the policy's frame."""
-    top, left, rows, columns = (0, 0, height, width) if crop is None else _parse_crop(crop, height, width)
+    top, left, rows, columns = (0, 0, height, width) if crop is None else parse_crop("--crop", crop, height, width)
     if rows * image.width == columns * image.height:
         return top, left, rows, columns
     shape = gcd(image.width, image.height)
@@ -140,14 +141,3 @@ def find_region(height: int, width: int, image: ImageSpec, crop: str | None) -> 
     print(f"the {columns}x{rows} picture has not the shape of the policy's {image.width}x{image.height} "
           f"frame: its middle {inner[1]}x{inner[0]} is used; --crop picks another part", file=sys.stderr)
     return top + (rows - inner[0]) // 2, left + (columns - inner[1]) // 2, *inner
-
-
-def _parse_crop(crop: str, height: int, width: int) -> Box:
-    try:
-        top, left, rows, columns = (int(edge) for edge in crop.split(","))
-    except ValueError as error:
-        raise UserError(f"--crop {crop}: give four whole numbers of px, top,left,height,width") from error
-    if not (0 <= top < top + rows <= height and 0 <= left < left + columns <= width):
-        raise UserError(f"--crop {crop} (top,left,height,width) leaves the {width}x{height} picture; "
-                        "it must lie inside it")
-    return top, left, rows, columns

@@ -29,3 +29,15 @@ def prepare(frame: Array, spec: ImageSpec) -> Array:
 def stacked(frames: Iterable[Array]) -> Array:
     """Prepared frames (h, w, 3), newest last -> the network's input (3 * stack, h, w), contiguous."""
     return np.ascontiguousarray(np.concatenate(list(frames), axis=2).transpose(2, 0, 1))
+
+
+def parse_crop(name: str, crop: str, height: int, width: int) -> tuple[int, int, int, int]:
+    """ "top,left,height,width" -> px inside a picture of height x width. UserError tells it by `name`."""
+    try:
+        top, left, rows, columns = (int(edge) for edge in crop.split(","))
+    except ValueError as error:
+        raise UserError(f"{name} {crop}: give four whole numbers of px, top,left,height,width") from error
+    if not (0 <= top < top + rows <= height and 0 <= left < left + columns <= width):
+        raise UserError(f"{name} {crop} (top,left,height,width) leaves the {width}x{height} picture; "
+                        "it must lie inside it")
+    return top, left, rows, columns
