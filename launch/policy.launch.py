@@ -28,7 +28,7 @@ from lifecycle_msgs.msg import Transition
 
 from ros_nodes.transport import CONFIG, profile, profile_variables
 
-RESPAWN = 2.0       # s, until a node that ended is started again
+RESPAWN = 5.0       # s, until a node that ended is started again: by then nobody counts it as a publisher any more
 ARGUMENTS = (
     ("params", str(CONFIG / "policy.yaml"), "parameter file of both nodes: limits, topics, frames"),
     ("more_params", "", "a second one, whose values win; empty: none"),

@@ -1,7 +1,7 @@
 """The gate as a ROS 2 lifecycle node: what the policy asks for in, bounded servo_cp out, 100 times a second.
 
 A process of its own, without the network: a policy that is stuck, killed or wrong cannot stop it from
-stopping the arm. What holds and what latches is told in surgrl/policy/gate.py and docs/robot.md; ~/status
+stopping the arm. What holds and what latches is told in surgrl/policy/gate.py and docs/ros.md; ~/status
 says which it is now. It never enables the arm.
 """
 
