@@ -222,7 +222,7 @@ def _refuse_rivals(graph: Graph, domain: int, ours: dict[str, str], running: int
         if named or graph.publishers(topic) > running:
             rival = f"a {name} runs" if named else f"someone publishes {topic}"
             raise UserError(f"{rival} in ROS domain {domain} already; stop it, or choose another domain "
-                            "(--domain). A node that was killed is seen for 20 s more")
+                            "(--domain). A node that was killed is seen for up to 20 s more")
 
 
 def _topics(file: Path) -> tuple[str, str]:
