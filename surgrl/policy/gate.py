@@ -10,9 +10,7 @@ told to be. That holds whatever happens to this process too.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable
-from math import dist
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +20,12 @@ from .limits import Limits
 from .motion import ZERO, Motion
 from .pose import Pose
 from .spec import Array
+from .swing import Swing
 
 ENABLED = "ENABLED"
 VELOCITY = ("v_x", "v_y", "v_z")
 ROUNDING = 1e-6         # of an action's [-1, 1]
 LOST = 2.0              # s of the policy's silence, after which the pedal must be pressed anew
-WINDOW = 0.5            # s, over which a policy's swinging to and fro is measured
 SETTLED = 0.05          # s after the last command, from which on the arm's setpoint is sure to be that command
 LATE = 0.1              # s between two ticks, after which the arm has long come to rest at the last target
 JAW_STILL = 0.05        # rad; a jaw that moved less during a hold was not moved by anyone
@@ -87,7 +85,7 @@ class Gate:
         self._jaw_left: float | None = None     # rad, as measured when it was last commanded
         self._jaw_wanted: float | None = None
         self._quaternion = np.array([0.0, 0.0, 0.0, 1.0])       # kept from the seeding setpoint
-        self._swings: deque[tuple[float, float]] = deque()      # s and squared change of the wanted velocity
+        self._swing = Swing(self.limits.speed)
         self._rested = 0                        # ns, when the arm was last told to stay
         self._ticked = time.monotonic()
         self.motion.state = None
@@ -122,7 +120,10 @@ class Gate:
             return self.latch(f"{self._wild} actions in a row were outside [-1, 1]")
         told = dict(zip(action.names, action.values.tolist(), strict=True))
         x, y, z = (told.get(name, 0.0) / excess for name in VELOCITY)
-        self._watch_swing((x, y, z))
+        power = self._swing.add((x, y, z))
+        if power > self.limits.oscillation:
+            self.latch(f"the policy swings to and fro: {power:.2f} of the most that is possible, "
+                       f"limit {self.limits.oscillation:g}")
         self._wanted, self._jaw_wanted = (x, y, z), told.get("jaw")
 
     def hear_policy(self, status: str) -> None:
@@ -168,7 +169,7 @@ class Gate:
         if self.motion.state is not None:
             return "the arm is still coming to rest"
         self.inbox.forget("action")
-        self._swings.clear()
+        self._swing.clear()
         self._wild = 0
         self._fall_back("reset; press the pedal anew")
         return None
@@ -319,16 +320,3 @@ class Gate:
     def _answered(self) -> int:
         action = self.inbox.get("action")
         return 0 if action is None else action.stamp
-
-    def _watch_swing(self, velocity: tuple[float, float, float]) -> None:
-        """Latch on a policy that swings to and fro: limits bound the way, not the wear and the shaking."""
-        change = dist(velocity, self._wanted) / (2 * self.limits.speed)
-        now = time.monotonic()
-        self._swings.append((now, min(change, 1.0) ** 2))
-        while now - self._swings[0][0] > WINDOW:
-            self._swings.popleft()
-        long_enough = now - self._swings[0][0] > 0.9 * WINDOW
-        power = sum(swing for _, swing in self._swings) / len(self._swings)
-        if long_enough and power > self.limits.oscillation:
-            self.latch(f"the policy swings to and fro: {power:.2f} of the most that is possible, "
-                       f"limit {self.limits.oscillation:g}")
