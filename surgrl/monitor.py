@@ -7,15 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 from .dashboard import Collector, Snapshot, Source, render
-from .node_process import parameter_file
 from .policy.errors import UserError
-from .policy.security import require_security
-from .policy.transport import check_transport, use_profile
-from .ros_graph import domain_number
+from .ros_graph import Member, domain_number, require_rclpy
 
 NODES = ("policy_node", "gate_node")
 OPERATOR = {"enable": "/operator/enable", "estop": "/operator/estop"}
@@ -59,8 +55,7 @@ class Listener:
 
     def __init__(self, domain: int, arm: str, image_topic: str):
         """arm: "PSM1". UserError where there is no rclpy."""
-        if find_spec("rclpy") is None:
-            raise UserError("rclpy is not installed; source a ROS 2 installation, or pip install 'surgrl[ros]'")
+        require_rclpy()
         self._domain, self._arm = domain, arm
         self._sources = {
             "image": Source(image_topic), "measured_cp": Source(f"/{arm}/measured_cp"),
@@ -71,28 +66,18 @@ class Listener:
         self._strange: set[str] = set()     # sources whose publisher has a quality of service that we cannot hear
 
     def __enter__(self) -> "Listener":
-        """Join the domain, in a context of its own: the caller may use rclpy too."""
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
+        """Join the domain."""
         from rclpy.logging import LoggingSeverity, set_logger_level
-        require_security(sys.argv)
-        use_profile(parameter_file("policy.yaml").parent)
-        self._context = rclpy.Context()
-        rclpy.init(args=[], context=self._context, domain_id=self._domain)
         name = f"surgrl_monitor_{os.getpid()}"
-        self.node = rclpy.create_node(name, context=self._context, enable_rosout=False, start_parameter_services=False)
+        self._member = Member(self._domain, name, enable_rosout=False, start_parameter_services=False)
+        self.node, self._executor = self._member.node, self._member.executor
         set_logger_level(name, LoggingSeverity.FATAL)       # its lines would tear the picture
-        check_transport()
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
         self._subscribe()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the domain."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        self._member.leave()
 
     def spin(self, seconds: float) -> None:
         """Hear what comes in for so long."""

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from .node_process import parameter_file
 from .policy.errors import UserError
@@ -15,31 +16,50 @@ TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}    
 NODES = ("gate_node", "policy_node")
 
 
+class Member:
+    """A node of ours in a ROS domain, in a context of its own: the caller may use rclpy too."""
+
+    def __init__(self, domain: int, name: str, **options: Any):
+        """options: of rclpy.create_node. UserError where security is demanded and not had, or a socket is open."""
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        require_security(sys.argv)
+        use_profile(parameter_file("policy.yaml").parent)
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context, domain_id=domain)
+        self.node = rclpy.create_node(name, context=self._context, **options)
+        check_transport()
+        self.executor = SingleThreadedExecutor(context=self._context)
+        self.executor.add_node(self.node)
+
+    def leave(self) -> None:
+        """Leave the domain."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+def require_rclpy() -> None:
+    """UserError where there is no rclpy."""
+    if find_spec("rclpy") is None:
+        raise UserError("rclpy is not installed; source a ROS 2 installation, or pip install 'surgrl[ros]'")
+
+
 class Graph:
     """An observer in a ROS domain that drives lifecycles. Use it in a `with`."""
 
     def __init__(self, domain: int, on_status: Callable[[str, str], None]):
         """on_status: called with node and text of each ~/status. UserError where there is no rclpy."""
-        if find_spec("rclpy") is None:
-            raise UserError("rclpy is not installed; source a ROS 2 installation, "
-                            "or pip install 'surgrl[ros]'")
+        require_rclpy()
         self._domain, self._on_status = domain, on_status
 
     def __enter__(self) -> "Graph":
-        """Join the domain, in a context of its own: the caller may use rclpy too."""
-        import rclpy
+        """Join the domain."""
         from lifecycle_msgs.srv import ChangeState
-        from rclpy.executors import SingleThreadedExecutor
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
-        require_security(sys.argv)
-        use_profile(parameter_file("policy.yaml").parent)
-        self._context = rclpy.Context()
-        rclpy.init(args=[], context=self._context, domain_id=self._domain)
-        self.node = rclpy.create_node(f"surgrl_serve_{os.getpid()}", context=self._context)
-        check_transport()
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        self._member = Member(self._domain, f"surgrl_serve_{os.getpid()}")
+        self.node, self._executor = self._member.node, self._member.executor
         self._request = ChangeState.Request
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._lifecycles = {}
@@ -51,9 +71,7 @@ class Graph:
 
     def __exit__(self, *_: object) -> None:
         """Leave the domain."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        self._member.leave()
 
     def spin(self, seconds: float) -> None:
         """Handle what comes in for so long."""
