@@ -70,7 +70,7 @@ class GateNode(SupervisedNode):
         self._audit = AuditLog(new_path(Path(self._folder).expanduser()),
                                about={"node": self.get_name(), "dry_run": self._dry, "limits": parameters.told(self)})
         self._gate.restart()
-        self._last_tick, self._last_told, self._last_state = 0.0, "", ("", "")
+        self._last_tick, self._last_told = 0.0, ""
         self._asked: JointState | None = None
         self._commands, self._work, self._latency = Rate(), Durations(), Durations()
         self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
@@ -135,31 +135,30 @@ class GateNode(SupervisedNode):
             return      # the one before was late: two steps at once would be twice as fast
         self._last_tick = began
         self._gate.trouble = self._trouble()
-        decision = self._step()
+        decision, changed = self._step()
         self._work.add(time.monotonic() - began)
-        told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
-        if told != self._last_told:
-            self._last_told = told
+        if changed:
             self.report()
         if decision.command is not None:
             self._commands.tick()
 
-    def _step(self) -> Decision:
+    def _step(self) -> tuple[Decision, bool]:
+        """One tick, sent and written down; and whether it changed what the gate tells."""
         decision = self._gate.tick()
+        told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
+        changed, self._last_told = told != self._last_told, told
         sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
         if decision.hold:
             self._writer.hold()
-        self._write_down(decision, sent)
-        return decision
+        self._write_down(decision, sent, changed)
+        return decision, changed
 
-    def _write_down(self, decision: Decision, sent: bool) -> None:
+    def _write_down(self, decision: Decision, sent: bool, changed: bool) -> None:
         """Into the audit log: what was asked, what was sent and why; nothing where nothing happened."""
         asked, self._asked = self._asked, None
-        state = (self._gate.state, NUMBER.sub("", self._gate.reason))
-        if asked is None and not sent and not decision.hold and state == self._last_state:
+        if asked is None and not (sent or decision.hold or changed):
             return
-        self._last_state = state
-        record: dict[str, Any] = {"state": state[0], "reasons": [self._gate.reason, *decision.remarks]}
+        record: dict[str, Any] = {"state": self._gate.state, "reasons": [self._gate.reason, *decision.remarks]}
         if asked is not None:
             stamp = messages.to_ns(asked.header.stamp)
             age = self._gate.now() - stamp

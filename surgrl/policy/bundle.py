@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class PolicyBundle:
         -> `action` (B, A) in -1..1 [, `next_state` (B, S)]. An episode's first state is 0."""
         return self.folder / "policy.onnx"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Twelve digits that tell this bundle from any other: of the manifest's sha256, which covers all files."""
         return _file_hash(self.folder / "manifest.yaml")[:12]
