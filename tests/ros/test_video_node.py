@@ -232,7 +232,7 @@ def test_a_damaged_video_is_shown_to_where_it_breaks(watch, tmp_path):
     ({}, "source is empty"),
     ({"source": "nowhere.mp4"}, "nowhere.mp4: no such video file"),
     ({"source": __file__}, "not a video that can be read"),
-    ({"source": "VIDEO", "crop": "0,0,64,97"}, "leaves the 96x64 px picture"),
+    ({"source": "VIDEO", "crop": "0,0,64,97"}, "leaves the 96x64 picture"),
     ({"source": "VIDEO", "topic": "/endoscope/left/image_raw"}, "is for bags"),
     ({"source": "VIDEO", "crop": "left"}, "four whole numbers"),
     ({"source": "VIDEO", "operator": "true", "arm": "''"}, "operator is true and arm is empty"),
