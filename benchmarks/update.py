@@ -48,9 +48,10 @@ PLAIN = "plain DrQ-v2"
 class Plain:
     """The paper's steps, word for word: the measure of what the real one gains."""
 
-    def __init__(self, channels: int, side: int, batch: int, hidden: int):
-        """Networks of the paper's sizes."""
+    def __init__(self, channels: int, side: int, batch: int, hidden: int, seed: int = 0):
+        """Networks of the paper's sizes. seed: of shifts and noise, which are drawn in the order of DrQv2."""
         self.batch, width = batch, 32
+        self.random = torch.Generator().manual_seed(seed)
         layers: list[nn.Module] = []
         for inputs, stride in ((channels, 2), (width, 1), (width, 1), (width, 1)):
             layers += [nn.Conv2d(inputs, width, 3, stride), nn.ReLU()]
@@ -77,7 +78,8 @@ class Plain:
         step = 2.0 / (side + 8)
         line = torch.linspace(-1 + step / 2, 1 - step / 2, side + 8)[:side]
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=2).expand(count, -1, -1, -1)
-        grid = grid + torch.randint(0, 9, (count, 1, 1, 2)) * step
+        down_right = torch.randint(9, (count, 2), generator=self.random)
+        grid = grid + down_right.flip(1)[:, None, None] * step
         return grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class Plain:
 
     def noisy(self, mean: Tensor) -> Tensor:
         """(B, A) with clipped noise."""
-        return (mean + torch.randn_like(mean).clamp(-0.3, 0.3)).clamp(-1, 1)
+        return (mean + torch.randn(mean.shape, generator=self.random).clamp(-0.3, 0.3)).clamp(-1, 1)
 
     @staticmethod
     def values(critic: nn.ModuleList, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:

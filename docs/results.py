@@ -1,12 +1,17 @@
-"""Writes docs/results.md and its curves from the folders of runs, every number from the files in them: one command.
+"""Writes docs/results.md and its curves from the files of runs, every number from them: one command.
 
-    python docs/results.py runs/*                               # the page
+    python docs/results.py                                      # the page, from the runs kept in docs/results/
+    python docs/results.py runs/*                               # keep the small files of these there too, then the page
     python docs/results.py runs/* --measure --episodes 100      # first evaluate what was not evaluated yet
+
+A kept run is a folder of its config, curve, measurements and progress, without weights: remove it to drop the run.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +20,19 @@ import yaml
 
 from surgrl import charts
 from surgrl.config import config_names, load_config, plain
-from surgrl.files import atomic_file
+from surgrl.files import atomic_file, atomic_folder
 from surgrl.intervals import t_half
 from surgrl.measure import HELD_OUT, fill
 from surgrl.policy.errors import UserError
 from surgrl.records import Group, Pooled, Record, by_task, pooled, read_groups
+from surgrl.run import PROGRESS
 
 DOCS = Path(__file__).parent
 NOT_RUN = "not run"
 CLEAN, OTHER, SEEN = "eval-clean", f"eval-{HELD_OUT}", "eval-train-seeds"       # files that surgrl.measure makes
 HEAD = """# Results
 
-Made by `python docs/results.py RUN ...` from the files of the {runs} runs at the end; change nothing here by hand.
+Made by `python docs/results.py` from the files of the {runs} runs in `docs/results/`; change nothing here by hand.
 
 * **clean**: success on seeds that no training sees, with the task's plain looks. **held-out**: the same seeds under
   the randomisation level `{held_out}`, whose textures, lights and distractions no training sees either.
@@ -50,7 +56,7 @@ DISENTANGLED = {
 def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     """Measure where asked to, then write the page; 1 when a measurement failed or a run cannot be read."""
     parser = argparse.ArgumentParser(description="docs/results.md, from the files of runs")
-    parser.add_argument("runs", nargs="+", help="folders of runs")
+    parser.add_argument("runs", nargs="*", help="folders of runs to keep in docs/results, beside those that are there")
     parser.add_argument("--measure", action="store_true", help="first run the evaluations that are missing")
     parser.add_argument("--episodes", type=int, default=100, help="of each evaluation (default: 100)")
     parser.add_argument("--jobs", type=int, default=1, help="evaluations at the same time (default: 1)")
@@ -59,10 +65,15 @@ def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
         parser.error(f"--episodes is {args.episodes}, --jobs {args.jobs}; both must be at least 1")
     failed: list[str] = []
     try:
-        groups = read_groups(args.runs)
+        given = [record for group in read_groups(args.runs) for record in group.records]
         if args.measure:
-            failed = fill([record for group in groups for record in group.records], args.episodes, args.jobs)
-        write_page(groups, docs)
+            failed = fill(given, args.episodes, args.jobs)
+        for record in given:
+            keep(record, docs / "results")
+        kept = sorted((docs / "results").glob("*/"))
+        if not kept:
+            raise UserError(f"{docs / 'results'}: no runs are kept here; name folders of runs")
+        write_page(read_groups(kept), docs)
     except UserError as error:
         print(f"results: error: {error}", file=sys.stderr)
         return 1
@@ -70,10 +81,20 @@ def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     return 1 if failed else 0
 
 
+def keep(record: Record, kept: Path) -> None:
+    """Copy what the page is made of to a folder of the run's name: whatever a training wrote but its weights."""
+    with atomic_folder(kept / record.folder.name) as scratch:
+        for path in [record.folder / "eval.csv", *record.folder.glob("*.json")]:
+            if path.is_file():
+                shutil.copyfile(path, scratch / path.name)
+        for name, values in (("config.yaml", plain(record.config)), (PROGRESS, asdict(record.progress))):
+            (scratch / name).write_text(yaml.safe_dump(values, sort_keys=False, width=110), encoding="utf-8")
+
+
 def write_page(groups: Sequence[Group], docs: Path) -> None:
-    """results.md, its curves in images/results/ and its configs in results/."""
-    images, configs = docs / "images" / "results", docs / "results"
-    drawn, copied = dict[Path, str](), dict[Path, str]()
+    """results.md and its curves in images/results/."""
+    images = docs / "images" / "results"
+    drawn = dict[Path, str]()
     parts = [HEAD.format(runs=sum(len(group.records) for group in groups), held_out=HELD_OUT)]
     for task, members in by_task(groups).items():
         short = task.split("/")[-1].rsplit("-v", 1)[0]
@@ -83,11 +104,8 @@ def write_page(groups: Sequence[Group], docs: Path) -> None:
         links = {}
         for group in members:
             own = _shipped(group)
-            if not own:
-                path = configs / f"{group.label}.yaml"
-                copied[path] = yaml.safe_dump(plain(group.config), sort_keys=False, width=110)
             links[group.label] = (f"[{own}](../surgrl/configs/{own}.yaml)" if own
-                                  else f"[yaml](results/{group.label}.yaml)")
+                                  else f"[yaml](results/{group.records[0].folder.name}/config.yaml)")
         parts += [f"## {short}", f"`{task}`: success on unseen seeds while training, over steps and wall time.",
                   f"![learning curves of {short}](images/results/{picture.name})", _scores(members, links),
                   "### Robustness", _robustness(members), "### The latent's two halves", _halves(members)]
@@ -95,11 +113,10 @@ def write_page(groups: Sequence[Group], docs: Path) -> None:
     if notes.is_file():
         parts += ["## What did not work", notes.read_text(encoding="utf-8").strip()]
     parts += ["## Every run", _runs([record for group in groups for record in group.records])]
-    _write_all({**drawn, **copied, docs / "results.md": "\n\n".join(parts) + "\n"})
-    for folder, kept in ((images, drawn), (configs, copied)):
-        for path in folder.glob("*"):
-            if path not in kept:
-                path.unlink()
+    _write_all({**drawn, docs / "results.md": "\n\n".join(parts) + "\n"})
+    for path in images.glob("*"):
+        if path not in drawn:
+            path.unlink()
 
 
 def _scores(groups: Sequence[Group], links: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from .files import atomic_file
 from .policy.errors import UserError
 
 FORMAT = 1
+PROGRESS = "progress.yaml"      # tells how far a run came whose checkpoint was not kept
 
 
 @dataclass
@@ -61,10 +62,12 @@ class Run:
             raise UserError(f"{path}: not readable as YAML: {error}") from error
 
     def progress(self) -> Progress:
-        """How far the newest checkpoint is; a fresh Progress when there is none yet."""
+        """How far the newest checkpoint is, or was when it was kept; a fresh Progress when there is none yet."""
         self.config()
-        path = self.folder / "checkpoint.pt"
-        return Progress(**_load(path)["progress"]) if path.is_file() else Progress()
+        path, kept = self.folder / "checkpoint.pt", self.folder / PROGRESS
+        if path.is_file():
+            return Progress(**_load(path)["progress"])
+        return Progress(**yaml.safe_load(kept.read_text())) if kept.is_file() else Progress()
 
     def finished(self) -> bool:
         """Whether training came to its end."""

@@ -1,10 +1,19 @@
 """DrQ-v2: what the target is, how the noise falls, and learning without a critic."""
 
+import argparse
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from models.make import make_agent
 from models.slow import follow, slow_copy
+
+SPEC = importlib.util.spec_from_file_location("update", Path(__file__).parents[2] / "benchmarks" / "update.py")
+update = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(update)
 
 
 def prepared(agent, memory):
@@ -69,3 +78,26 @@ def test_slow_copy_follows_by_tau_and_asks_for_no_gradient():
     fast.weight.data += 1
     follow(slow, fast, 0.25)
     assert torch.allclose(slow.weight, before + 0.25) and not slow.weight.requires_grad
+
+
+def like(agent, plain, rows):
+    """Give the plain implementation the agent's weights; its latent is ordered channel, row, column."""
+    for part, own in ((plain.encoder, agent.encoder), (plain.actor, agent.actor), (plain.critic, agent.critic),
+                      (plain.slow, agent.slow_critic)):
+        weights = list(own.state_dict().values())
+        if part is not plain.encoder:
+            weights[0] = weights[0].unflatten(1, (rows, rows, -1)).permute(0, 3, 1, 2).flatten(1)
+        part.load_state_dict(dict(zip(part.state_dict(), weights, strict=True)))
+
+
+def test_losses_are_those_of_a_plain_implementation_of_the_papers_steps():
+    args = argparse.Namespace(size=28, stack=3)
+    agent = make_agent("drqv2", {"batch_size": 32, "hidden_dim": 64}, image_shape=(9, 28, 28),
+                       action_dim=update.ACTIONS)
+    plain = update.Plain(9, 28, batch=32, hidden=64)
+    like(agent, plain, rows=7)
+    memories = [update.make_memory(args) for _ in range(2)]
+    for _ in range(5):
+        found, wanted = agent.update(memories[0]), plain.update(memories[1])
+        for name, loss in wanted.items():
+            assert found[name] == pytest.approx(loss, rel=1e-4, abs=1e-6)

@@ -77,8 +77,30 @@ def test_pictures_and_configs_are_there_and_none_of_before(page):
     text = (page / "results.md").read_text()
     linked = [page / path for path in re.findall(r"\]\(((?:images|results)/[^)]+)\)", text)]
     assert len(linked) == 4 and all(path.is_file() for path in linked)
-    assert {path for folder in ("images/results", "results") for path in (page / folder).iterdir()} == set(linked)
+    assert set((page / "images" / "results").iterdir()) == set(linked[:1] + linked[2:3])
     assert "## What did not work\n\nIt did not dance." in text
+
+
+def test_the_page_is_made_again_from_the_runs_kept_beside_it(page, tmp_path):
+    text = (page / "results.md").read_text()
+    assert {path.name for path in (page / "results").iterdir()} == {
+        "reach-dear-s1", "reach-dear-s2", "reach-plain-s1", "retract-s1"}
+    shutil.rmtree(tmp_path / "runs")
+    assert results.main([], page) == 0 and (page / "results.md").read_text() == text
+    shutil.rmtree(page / "results" / "retract-s1")
+    assert results.main([], page) == 0 and "## Retract" not in (page / "results.md").read_text()
+
+
+def test_without_any_run_it_says_what_to_do(tmp_path, capsys):
+    assert results.main([], tmp_path) == 1 and "name folders of runs" in capsys.readouterr().err
+
+
+def test_the_page_that_ships_is_what_its_runs_tell(tmp_path):
+    docs = Path(results.__file__).parent
+    for name in ("results", "results-notes.md"):
+        (shutil.copytree if (docs / name).is_dir() else shutil.copyfile)(docs / name, tmp_path / name)
+    assert results.main([], tmp_path) == 0
+    assert (tmp_path / "results.md").read_text() == (docs / "results.md").read_text()
 
 
 def test_missing_measurements_are_filled_once_and_a_failure_is_told(swept, tmp_path, monkeypatch, capsys):
