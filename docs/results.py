@@ -124,15 +124,15 @@ def _scores(groups: Sequence[Group], links: Mapping[str, str]) -> str:
     rows = []
     for name, group in _named(groups).items():
         runs = len(group.records)
-        clean, other, seen = (_told(group.measured(what), runs) for what in (CLEAN, OTHER, SEEN))
+        clean, other, seen = (score_cell(group.measured(what), runs) for what in (CLEAN, OTHER, SEEN))
         rows.append([name, _seeds(group.records), clean, other, _gap(group, CLEAN, OTHER), seen,
                      _gap(group, SEEN, CLEAN), _mean(group, "step"), _mean(group, "update"), _minutes(group),
                      links[group.label]])
     for player, name in (("random", "random policy"), ("expert", "scripted expert")):
         told = [scores[player] for group in groups for scores in group.every(CLEAN) if player in scores]
         if told:        # the same seeds wherever they were played: one is all
-            rows.append([name, "", _told(pooled(told[:1])), *[""] * 8])
-    return _table(["method", "training seeds", "clean", "held-out", "gap of looks", "seen seeds", "gap of seeds",
+            rows.append([name, "", score_cell(pooled(told[:1])), *[""] * 8])
+    return table(["method", "training seeds", "clean", "held-out", "gap of looks", "seen seeds", "gap of seeds",
                    "steps", "updates", "wall time", "config"], rows)
 
 
@@ -143,9 +143,9 @@ def _robustness(groups: Sequence[Group]) -> str:
     attacks = list(dict.fromkeys(attack for every in told.values() for scores in every for attack in scores))
     if not attacks:
         return f"`surgrl attack` (FGSM against a random sign of the same size): {NOT_RUN}."
-    rows = [[attack, *(_told(pooled([scores[attack] for scores in told[name] if attack in scores]),
+    rows = [[attack, *(score_cell(pooled([scores[attack] for scores in told[name] if attack in scores]),
                               len(group.records)) for name, group in named.items())] for attack in attacks]
-    return "Success on unseen seeds, plain looks, while every picture is disturbed.\n\n" + _table(
+    return "Success on unseen seeds, plain looks, while every picture is disturbed.\n\n" + table(
         ["attack", *named], rows)
 
 
@@ -163,7 +163,7 @@ def _halves(groups: Sequence[Group]) -> str:
         if any(trained for trained, _ in cells):
             goal = next((every[0].get("targets", {}).get(key, "") for every in named.values()), "")
             rows.append([text, *(f"{_spread(trained)} ({_spread(raw)})" for trained, raw in cells), goal])
-    return "Mean over seeds and, of several, the range; in brackets the same of an untrained network.\n\n" + _table(
+    return "Mean over seeds and, of several, the range; in brackets the same of an untrained network.\n\n" + table(
         ["", *named, "target"], rows)
 
 
@@ -175,8 +175,8 @@ def _runs(records: Sequence[Record]) -> str:
         rows.append([f"`{record.folder.name}`", str(record.config.seed), *(
             f"{record.last(name):,.0f}" if record.scores or record.metrics else "0" for name in ("step", "update")),
             f"{np.nan_to_num(record.last('seconds')) / 60:.1f} min", "yes" if record.progress.done else "no",
-            _told(last), *(_told(pooled([score] if score else [])) for score in scores)])
-    return _table(["run", "seed", "steps", "updates", "wall time", "finished", "last evaluation in training", "clean",
+            score_cell(last), *(score_cell(pooled([score] if score else [])) for score in scores)])
+    return table(["run", "seed", "steps", "updates", "wall time", "finished", "last evaluation in training", "clean",
                    "held-out"], rows)
 
 
@@ -209,8 +209,8 @@ def _seeds(records: Sequence[Record]) -> str:
         f" ({unfinished} not finished)" if unfinished else "")
 
 
-def _told(score: Pooled | None, runs: int = 1) -> str:
-    """With how many of the runs it was measured in, where not in all."""
+def score_cell(score: Pooled | None, runs: int = 1) -> str:
+    """A table's cell: with its interval, and with how many of the runs it was measured in, where not in all."""
     if score is None:
         return NOT_RUN
     part = f", {score.seeds} of {runs} seeds" if score.seeds < runs else ""
@@ -241,7 +241,8 @@ def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3g}{across}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """As Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
