@@ -7,8 +7,12 @@ IN := .venv/bin/python
 demo: .venv/installed
 	$(IN) -m surgrl demo
 
+# Beside one another, but for those that hold nodes to milliseconds.
 test: .venv/installed
-	$(IN) -m pytest
+	@status=0; \
+	$(IN) -m pytest -n auto --dist loadfile --ignore tests/ros --ignore tests/faults || status=1; \
+	$(IN) -m pytest tests/ros tests/faults || status=1; \
+	exit $$status
 
 lint: .venv/installed
 	$(IN) -m ruff check
