@@ -19,6 +19,11 @@ class SideObjectives(nn.ModuleDict):
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys(name for objective, _ in active for name in objective.needs))
 
+    @property
+    def curious(self) -> bool:
+        """Whether any of them gives a bonus."""
+        return any(type(objective).bonus is not Objective.bonus for objective in self.values())
+
     def learnt(self) -> list[nn.Parameter]:
         """Weights of their own that learn; their slow copies do not."""
         return [weight for weight in self.parameters() if weight.requires_grad]

@@ -69,7 +69,7 @@ class Jitter(Augment):
         turned = torch.empty_like(pixels)
         for target, image, matrix, offset in zip(turned, pixels, matrices.to(images.device),
                                                  (offsets + 0.5).to(images.device), strict=True):
-            target.copy_(torch.addmm(offset, image.float(), matrix).clamp_(0, 255))     # image by image: it stays cached
+            target.copy_(torch.addmm(offset, image.float(), matrix).clamp_(0, 255))     # one by one: it stays cached
         return turned.view_as(planes).permute(0, 3, 1, 2)
 
 

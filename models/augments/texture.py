@@ -22,7 +22,7 @@ class Conv(Augment):
         """255 sigmoid(weights * image / 255), black around the picture."""
         filtered = torch.empty_like(images, memory_format=torch.channels_last)
         weights = (params / 255).to(images.device)
-        for target, image, weight in zip(filtered, images, weights, strict=True):   # image by image: it stays cached
+        for target, image, weight in zip(filtered, images, weights, strict=True):   # one by one: it stays cached
             frames = image.unflatten(0, (-1, 3)).float()                                # (stack, 3, H, W)
             target.copy_(conv2d(frames, weight, padding=1).sigmoid_().mul_(255).round_().flatten(0, 1))
         return filtered

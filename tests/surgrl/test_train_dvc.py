@@ -117,10 +117,10 @@ def test_demonstrations_without_imitation_are_refused(surgrl, tmp_path):
 
 def test_workers_play_episodes_of_their_own_and_tell_the_last_picture():
     config = load_config("colon", ["name=x", *TINY, "env.id=surgrl/Reach-v0"])
-    envs = make_vector(config, begun=0, label=True)
+    envs = make_vector(config, begun=0, labels=("expert",))
     obs, _ = envs.reset()
     assert not np.array_equal(obs["frame"][0], obs["frame"][1])
-    lone = WorldEnv(plain(config), 1, 2, True)
+    lone = WorldEnv(plain(config), 1, 2, ("expert",))
     assert np.array_equal(lone.reset()[0]["frame"], obs["frame"][1])
     over, action = False, np.float32([[0, 0, 1], [0, 0, 1]])
     while not over:
