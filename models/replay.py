@@ -6,8 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from .batch import Batch
-from .memory import SIGNALS, EpisodeMemory
+from .memory import EpisodeMemory
 from .rollout import Rollout
+
+TOLD = ("mask", "expert")      # of the memory's signals those that a rollout carries
 
 
 class Replay:
@@ -18,7 +20,7 @@ class Replay:
         steps, count, channels, height, width = rollout.obs.shape
         stack = channels // 3
         self.needs = tuple(needs)
-        extras = [name for name in SIGNALS if name in needs]
+        extras = [name for name in TOLD if name in needs]
         self.memory = EpisodeMemory(count * (2 * steps + stack), frame_shape=(height, width, 3), stack=stack, nstep=1,
                                     action_dim=action.shape[-1], proprio_dim=rollout.proprio.shape[-1], gamma=gamma,
                                     seed=seed, extras=extras)
@@ -87,7 +89,7 @@ class _Lived:
 
 def check_fed(needs: Sequence[str], horizon: int) -> None:
     """ValueError for what no rollout of so many steps can tell, found by asking for it."""
-    memory = EpisodeMemory(2 * horizon, frame_shape=(1, 1, 3), action_dim=1, stack=1, extras=SIGNALS)
+    memory = EpisodeMemory(2 * horizon, frame_shape=(1, 1, 3), action_dim=1, stack=1, extras=TOLD)
     moment = {"frame": np.zeros((1, 1, 3), np.uint8), "mask": np.zeros((1, 1)), "expert": np.zeros(1)}
     memory.begin(**moment)
     memory.add(np.zeros(1), 0.0, False, **moment)

@@ -10,12 +10,14 @@ from .objective import Encode, Objective
 
 
 class SideObjectives(nn.ModuleDict):
-    """By name, with weights. Weight 0 is exactly the baseline: such an objective is never asked."""
+    """By the names of their files, with weights. Weight 0 is exactly the baseline: such an objective is never asked."""
 
     def __init__(self, objectives: Sequence[tuple[Objective, float]], device: torch.device):
         """objectives: each with its weight."""
+        super().__init__()
         active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
-        super().__init__({type(part).__name__.lower(): part for part, _ in active})
+        # Not add_module, which refuses the name of any method of a module, and a method may be named `forward`.
+        self._modules.update({type(part).__module__.rpartition(".")[2]: part for part, _ in active})
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys(name for objective, _ in active for name in objective.needs))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.agents.dvc import Choice
-from models.memory import SIGNALS
+from models.replay import TOLD
 from models.rollout import Rollout
 
 from .policy.errors import UserError
@@ -29,7 +29,7 @@ class OnPolicyTrainer(Trainer):
         super().__init__(*args)
         if self.config.demos.updates and "expert" not in self.agent.needs:
             raise UserError("config: demos.updates teaches this agent by imitation; set agent.imitation above 0")
-        labels = [name for name in SIGNALS if name in self.agent.needs]
+        labels = [name for name in TOLD if name in self.agent.needs]
         self._envs = make_vector(self.config, self.progress.episodes, labels)
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)     # success and cost
         self._begin()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..actions import make_head
 from ..actor_critic import ActorCritic, Greedy
 from ..augment import RandomShift
+from ..augments.chain import encoded
 from ..augments.turn import Channel
 from ..batch import Batch
 from ..drac import Drac
@@ -220,8 +221,8 @@ class Dvc:
                               next_proprio=self.net.standardise(batch.next_proprio))
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D)."""
-        return (self.net.encoder if encoder is None else encoder)(self.shift(images)[0])
+        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D); clips (B, T, C, H, W) too."""
+        return encoded(images, self.shift, self.net.encoder if encoder is None else encoder)
 
     @torch.no_grad()
     def _bonus(self, replay: Replay, rollout: Rollout) -> Tensor:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..augments.chain import Chain, Turns
+from ..augments.chain import Chain, Turns, encoded
 from ..augments.turn import Channel, Turn
 from ..batch import Batch
 from ..encoder import Encoder
@@ -132,8 +133,8 @@ class Learner(ABC):
         return batch, obs if len(images) == 1 else torch.cat(images)
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """(B, C, H, W) uint8, freshly augmented (never strongly) -> (B, D)."""
-        return self._look(self.augment(images)[0], encoder)
+        """For objectives: (B, C, H, W) uint8, freshly augmented, never strongly -> (B, D); clips (B, T, C, H, W) too."""
+        return encoded(images, self.augment, partial(self._look, encoder=encoder))
 
     def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
         """(B, C, H, W) uint8 as they are -> (B, D) float32."""

@@ -1,6 +1,6 @@
 """Augmentations one after the other (RAD, Laskin et al. 2020, arXiv:2004.14990); and turns of a whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,15 @@ class Chain:
         for link, own in zip(self.links, params, strict=True):
             masks = link.mask(masks, own)
         return masks
+
+
+def encoded(images: Tensor, augment: Augment | Chain, look: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B, C, H, W) uint8, freshly augmented -> (B, D), as `look` sees them; clips (B, T, C, H, W) -> (B, T, D)."""
+    if images.dim() == 4:
+        return look(augment(images)[0])
+    # As planes of one picture the images of a clip are treated alike, or a shift would look like motion.
+    changed, _ = augment(images.flatten(1, 2))
+    return look(changed.unflatten(1, images.shape[1:3]).flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
 class Turns:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from models.augments.chain import Chain
+from models.augments.chain import Chain, encoded
 from models.augments.texture import clouds
 from models.make import AUGMENTS, make_augments
 
@@ -255,6 +255,16 @@ def test_a_chain_repeats_itself_and_its_mask_follows_all_that_moves():
     moving = Chain([link for link in chain.links if link.moves])
     moves = [own for link, own in zip(chain.links, params, strict=True) if link.moves]
     assert torch.equal(chain.mask(masks, params), moving(masks, moves)[0])
+
+
+def test_images_of_a_clip_are_treated_alike_and_those_of_a_batch_are_not():
+    augment = Chain(make_augments(["shift", "jitter"], torch.Generator().manual_seed(0)))
+    still = images(1).expand(5, -1, -1, -1)
+    clips = still[None].expand(2, -1, -1, -1, -1)                       # (B, T, C, H, W), one picture in all
+    seen = encoded(clips, augment, lambda looked: looked.flatten(1).float())
+    assert seen.shape == (2, 5, 9 * SIDE * SIDE) and (seen[0] == seen[0, :1]).all() and not torch.equal(*seen)
+    alone = encoded(still, augment, lambda looked: looked.flatten(1).float())
+    assert not (alone == alone[:1]).all()
 
 
 def test_no_augmentation_is_a_chain_too():
