@@ -221,7 +221,7 @@ class Dvc:
                               next_proprio=self.net.standardise(batch.next_proprio))
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D); clips (B, T, C, H, W) too."""
+        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D); clips (B, T, C, H, W) -> (B, T, D)."""
         return encoded(images, self.shift, self.net.encoder if encoder is None else encoder)
 
     @torch.no_grad()

@@ -133,7 +133,7 @@ class Learner(ABC):
         return batch, obs if len(images) == 1 else torch.cat(images)
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """For objectives: (B, C, H, W) uint8, freshly augmented, never strongly -> (B, D); clips (B, T, C, H, W) too."""
+        """For objectives: (B, C, H, W) uint8, freshly augmented -> (B, D); clips (B, T, C, H, W) -> (B, T, D)."""
         return encoded(images, self.augment, partial(self._look, encoder=encoder))
 
     def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
