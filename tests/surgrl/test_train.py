@@ -53,8 +53,8 @@ def test_a_finished_run_is_not_trained_again_but_evaluated(surgrl, trained):
 
 
 def test_a_policy_that_learnt_on_augmented_pictures_is_exported_and_acts_on_whole_ones(surgrl, tmp_path):
-    words = [*TINY, "demos.updates=4", "steps=4", "objectives=[{name: dear}]", "agent.imitation=1",
-             "agent.augment=[crop, {name: flip, p: 0.5}, rotate, {name: cutout, most: 0.2}]",
+    words = [*TINY, "demos.updates=4", "steps=4", "env.options.max_episode_steps=20", "objectives=[{name: dear}]",
+             "agent.imitation=1", "agent.augment=[crop, {name: flip, p: 0.5}, rotate, {name: cutout, most: 0.2}]",
              "agent.strong_augment=[overlay]"]
     done = surgrl("train", "reach-demo", "name=augmented", *words, "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
