@@ -50,6 +50,13 @@ class ActionHead(nn.Module, ABC):
     def error(self, numbers: Tensor, label: Tensor) -> Tensor:
         """How far from an expert's action (B, A): (B,), for imitation."""
 
+    @abstractmethod
+    def turned(self, drawn: Tensor, matrices: Tensor) -> Tensor:
+        """(B, R) as it would be had every action been turned by its matrix (B, A, A), of entries -1, 0 and 1."""
+
+    def check_turns(self, turn: str, matrices: Tensor) -> None:  # noqa: B027 - most heads can follow any turn
+        """ValueError where turned actions are none of this head's. turn: its name; matrices: (K, A, A) of it."""
+
 
 class Gaussian(ActionHead):
     """Continuous: mean in [-1, 1], one spread per channel whatever is seen; what leaves [-1, 1] is cut there."""
@@ -85,6 +92,10 @@ class Gaussian(ActionHead):
         """Mean squared error."""
         return (torch.tanh(numbers) - label).square().mean(1)
 
+    def turned(self, drawn: Tensor, matrices: Tensor) -> Tensor:
+        """Before the cut, as the action is."""
+        return torch.einsum("bij,bj->bi", matrices, drawn)
+
 
 class Choices(ActionHead):
     """Discrete(K): one of K actions."""
@@ -117,6 +128,22 @@ class Choices(ActionHead):
     def error(self, numbers: Tensor, label: Tensor) -> Tensor:
         """Cross entropy to the choice that is nearest to the label."""
         return cross_entropy(numbers, torch.cdist(label, self.choices).argmin(1), reduction="none")
+
+    def check_turns(self, turn: str, matrices: Tensor) -> None:
+        """The list must hold the turned one of each of its actions."""
+        choices = self.choices.cpu()
+        for matrix in matrices:
+            turned = choices @ matrix.T
+            strange = (turned[:, None] - choices).abs().amax(2).amin(1) > 1e-6
+            if strange.any():
+                listed = [round(value, 6) for value in turned[strange][0].tolist()]
+                raise ValueError(f"augmentation {turn} makes {listed} of one of the choices, which is none of them: "
+                                 f"add it, or leave {turn} out")
+
+    def turned(self, drawn: Tensor, matrices: Tensor) -> Tensor:
+        """Which choice the turned one is."""
+        turned = torch.einsum("bij,bj->bi", matrices, self.choices[drawn[:, 0].long()])
+        return torch.cdist(turned, self.choices).argmin(1, keepdim=True).to(drawn)
 
 
 class Bins(ActionHead):
@@ -154,6 +181,11 @@ class Bins(ActionHead):
         """Cross entropy to each channel's value nearest to the label."""
         nearest = (label[..., None] - self.values).abs().argmin(2)
         return cross_entropy(self._split(numbers).transpose(1, 2), nearest, reduction="none").mean(1)
+
+    def turned(self, drawn: Tensor, matrices: Tensor) -> Tensor:
+        """The values lie evenly about 0, so places are turned about the middle one."""
+        middle = (self.bins - 1) / 2
+        return torch.einsum("bij,bj->bi", matrices, drawn - middle) + middle
 
     def _split(self, numbers: Tensor) -> Tensor:
         return numbers.unflatten(1, (-1, self.bins))        # (B, A, bins)

@@ -28,12 +28,16 @@ class ActorCritic(nn.Module):
 
     def look(self, images: Tensor, proprio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) uint8, (B, P), (B, S) -> features (B, F) and the state after."""
-        return self.memory(self._features(images, proprio), state)
+        return self.memory(self._features(self.encoder(images), proprio), state)
 
     def look_along(self, images: Tensor, proprio: Tensor, state: Tensor, ended: Tensor) -> Tensor:
         """L steps in a row: (L, B, C, H, W), (L, B, P), (B, S), (L, B) -> features (L * B, F)."""
-        features = self._features(images.flatten(0, 1), proprio.flatten(0, 1))
-        return self.memory.along(features.unflatten(0, images.shape[:2]), state, ended).flatten(0, 1)
+        return self.along(self.encoder(images.flatten(0, 1)), proprio, state, ended)
+
+    def along(self, z: Tensor, proprio: Tensor, state: Tensor, ended: Tensor) -> Tensor:
+        """The same from latents: (L * B, D), (L, B, P), (B, S), (L, B) -> features (L * B, F)."""
+        features = self._features(z, proprio.flatten(0, 1))
+        return self.memory.along(features.unflatten(0, proprio.shape[:2]), state, ended).flatten(0, 1)
 
     def numbers(self, features: Tensor) -> Tensor:
         """(B, F) -> what describes the distribution of actions."""
@@ -43,8 +47,8 @@ class ActorCritic(nn.Module):
         """(B, F) -> (B, 2), of reward and cost."""
         return self.value(features)
 
-    def _features(self, images: Tensor, proprio: Tensor) -> Tensor:
-        return torch.cat([self.squeeze(self.encoder(images)), self.standardise(proprio)], dim=1)
+    def _features(self, z: Tensor, proprio: Tensor) -> Tensor:
+        return torch.cat([self.squeeze(z), self.standardise(proprio)], dim=1)
 
 
 class Greedy(nn.Module):

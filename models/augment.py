@@ -1,25 +1,68 @@
-"""Random shift (Yarats et al. 2021, arXiv:2107.09645, sec. 3.1): images move by pixels, their edge repeats.
+"""What every augmentation looks like; and the first of them, the random shift."""
 
-Differs from the released code: whole pixels are copied where it interpolates bilinearly at whole pixels;
-the results differ by less than 0.004 of 255, and this is several times faster on a CPU.
-"""
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 
-class RandomShift:
-    """One shift per image of a batch, the same for all its stacked frames; replayable on masks."""
+class Augment(ABC):
+    """Changes images, and can do so again: to their masks, to a second view of them, to a whole batch.
+
+    One row of parameters per image, the same for all its stacked frames. Names: models/make.py.
+    """
+
+    moves: ClassVar[bool] = False   # whether pixels change place: a mask then moves with them, and is else left alone
+
+    def __init__(self, generator: torch.Generator):
+        """generator: on the CPU, whatever the images are on."""
+        self.generator = generator
+
+    @abstractmethod
+    def draw(self, count: int) -> Any:
+        """Parameters of `count` images, a row each."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, params: Any) -> Tensor:
+        """(B, C, H, W) uint8, C = 3 x stack -> the same kind, channels_last; the input is left as it is."""
+
+    def __call__(self, images: Tensor, params: Any = None) -> tuple[Tensor, Any]:
+        """(B, C, H, W) uint8 -> the same kind, and the params that repeat it."""
+        if params is None:
+            params = self.draw(len(images))
+        return self.apply(images, params), params
+
+    def mask(self, masks: Tensor, params: Any) -> Tensor:
+        """(B, stack, H, W) uint8, of images that were augmented with these params -> as they belong to them then."""
+        return self.apply(masks, params) if self.moves else masks
+
+    def left(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) px -> what is left of it. ValueError for a size that it cannot treat."""
+        return size
+
+
+class RandomShift(Augment):
+    """Shift: images move by pixels, their edge repeats (DrQ, Yarats et al. 2020; DrQ-v2, 2021, sec. 3.1).
+
+    Differs from the released code (arXiv:2107.09645): whole pixels are copied where it interpolates bilinearly at
+    whole pixels; the results differ by less than 0.004 of 255, and this is several times faster on a CPU.
+    """
+
+    moves = True
 
     def __init__(self, generator: torch.Generator, pad: int = 4):
-        """generator: on the CPU, whatever the images are on; pad: px, the largest shift, as in the paper."""
-        self.generator, self.pad = generator, pad
+        """pad: px, the largest shift, as in the paper."""
+        super().__init__(generator)
+        self.pad = pad
 
-    def __call__(self, images: Tensor, params: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) of any dtype -> the same, shifted, and params (B, 2) that repeat the shift."""
-        if params is None:
-            params = torch.randint(2 * self.pad + 1, (len(images), 2), generator=self.generator)
-        return shift(images, params, self.pad), params
+    def draw(self, count: int) -> Tensor:
+        """(B, 2) = (down, right) in 0..2*pad."""
+        return torch.randint(2 * self.pad + 1, (count, 2), generator=self.generator)
+
+    def apply(self, images: Tensor, params: Tensor) -> Tensor:
+        """Of any dtype."""
+        return shift(images, params, self.pad)
 
 
 def shift(images: Tensor, params: Tensor, pad: int = 4) -> Tensor:

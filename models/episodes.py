@@ -51,6 +51,13 @@ class EpisodePool:
         (self.demos if episode.demo else self.own).push(last)
         return slot
 
+    @property
+    def newest(self) -> int:
+        """Slot of the open episode's last frame."""
+        if self._open is None:
+            raise ValueError("no episode is open; call begin() first")
+        return self._episodes[self._open].slots[-1]
+
     def end(self) -> None:
         """The open episode is complete."""
         self._open = None

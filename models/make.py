@@ -1,4 +1,4 @@
-"""Names to agents and objectives, with their options checked. A new method is one file and one line here."""
+"""Names to agents, objectives and augmentations, their options checked. A new method is one file and one line here."""
 
 import inspect
 import types
@@ -11,29 +11,43 @@ from typing import Any
 import torch
 
 from .agent import Agent
+from .augment import Augment
+from .augments.place import see_the_middle
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
 ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
+AUGMENTS = {"shift": "augment:RandomShift", "crop": "augments.place:Crop", "translate": "augments.place:Translate",
+            "window": "augments.hide:Window", "cutout": "augments.hide:Cutout",
+            "cutout_colour": "augments.hide:CutoutColour", "grayscale": "augments.colour:Grayscale",
+            "jitter": "augments.colour:Jitter", "conv": "augments.texture:Conv", "overlay": "augments.texture:Overlay",
+            "flip": "augments.turn:Flip", "rotate": "augments.turn:Rotate"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 
 def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Mapping[str, Any]] = (),
                image_shape: tuple[int, int, int], action_dim: int, proprio_dim: int = 0,
-               encoder: Mapping[str, Any] | None = None, seed: int = 0,
-               device: str | torch.device = "cpu") -> Agent:
+               encoder: Mapping[str, Any] | None = None, seed: int = 0, device: str | torch.device = "cpu",
+               channels: Sequence[tuple[str, str, float, float]] = ()) -> Agent:
     """An agent for images (C, h, w). The same arguments give the same weights, bit for bit.
 
     objectives: each a mapping of name, weight (default 1) and the objective's own options.
-    encoder: its name (default drqv2) and options. ValueError names an unknown name or option, or a value of the
-    wrong type.
+    encoder: its name (default drqv2) and options. channels: name, unit, and what -1 and 1 stand for, of each entry of
+    the action: augmentations that turn the image turn these too. ValueError names an unknown name or option, or a
+    value of the wrong type.
     """
     build = _resolve(AGENTS, "agent", name)
     encoder = dict(encoder or {})
     see = _resolve(ENCODERS, "encoder", encoder.pop("name", "drqv2"))
-    channels, height, width = image_shape
+    planes, height, width = image_shape
     device = torch.device(device)
+    options = check_options(f"agent {name}", build, options)
+    size = height, width
+    for link in make_augments(options.get("augment"), torch.Generator(), shift=options.get("shift", 0)):
+        size = link.left(size)
     with _seeded(seed):
-        eyes = see(channels, (height, width), **check_options("encoder", see, encoder))
+        eyes = see(planes, size, **check_options("encoder", see, encoder))
+    if size != (height, width):
+        see_the_middle(eyes)
     chosen = []
     for place, entry in enumerate(objectives):
         entry = dict(entry)
@@ -49,14 +63,26 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
             with _seeded(seed + 1):     # of its own, so that one objective does not change another's weights
                 chosen.append((objective(eyes, action_dim, **checked), weight))
     with _seeded(seed):
-        return build(eyes, action_dim, proprio_dim, chosen, seed, device,
-                     **check_options(f"agent {name}", build, options))
+        return build(eyes, action_dim, proprio_dim, chosen, seed, device, tuple(channels), **options)
+
+
+def make_augments(entries: Sequence[Any] | None, generator: torch.Generator, *, shift: int = 4) -> list[Augment]:
+    """Augmentations that draw from `generator`, in the order of the entries: each a name, or a mapping of name and
+    options. None: shift alone. shift: px, of that one."""
+    made = []
+    for entry in ["shift"] if entries is None else entries:
+        options = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
+        name = str(options.pop("name", None))
+        build = _resolve(AUGMENTS, "augmentation", name)
+        options = check_options(f"augmentation {name}", build, options)
+        made.append(build(generator, shift) if name == "shift" else build(generator, **options))
+    return made
 
 
 def describe() -> dict[str, str]:
-    """Name -> what it is in a line, for agents and objectives."""
+    """Name -> what it is in a line, for agents, objectives and augmentations."""
     found = {}
-    for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES)):
+    for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES), ("augmentation", AUGMENTS)):
         for name in table:
             found[name] = inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
     return found

@@ -60,6 +60,11 @@ class EpisodeMemory:
         """Steps of demonstrations among them."""
         return self._pool.demos.size
 
+    @property
+    def newest(self) -> int:
+        """Slot of the frame that came last in the open episode; the step that is taken there begins in it."""
+        return self._pool.newest
+
     def begin(self, frame: Array, proprio: ArrayLike | None = None, *, demo: bool = False,
               **signals: Any) -> None:
         """Start an episode with its first frame (h, w, 3) uint8, proprio (P,), and the signals of that frame.
@@ -93,8 +98,11 @@ class EpisodeMemory:
         """The episode is over, by a time limit too. `begin` and a terminated `add` call it themselves."""
         self._pool.end()
 
-    def sample(self, size: int, needs: Iterable[str] = (), demo_share: float | None = None) -> Batch:
+    def sample(self, size: int, needs: Iterable[str] = (), demo_share: float | None = None,
+               slots: Array | None = None) -> Batch:
         """Draw `size` transitions evenly over steps; demo_share: fraction taken from demonstrations.
+
+        slots: (size,) where they begin, instead of drawing them: what `newest` was there.
 
         needs, each an entry of batch.extra:
         mask (B, stack, h, w) uint8 in {0, 1}, of each stacked frame; expert (B, A), NaN where unknown;
@@ -108,7 +116,7 @@ class EpisodeMemory:
                 raise ValueError(f"memory cannot give {name!r}; it has: {', '.join(self.extras + VIEWS)}"
                                  + (f" (store it with extras=({name!r}, ...))" if name in SIGNALS else ""))
         fields = self._fields
-        slot = self._draw(size, demo_share)
+        slot = self._draw(size, demo_share) if slots is None else slots
         end, reward, discount = self._look_ahead(slot)
         obs = self._stacked(slot)
         extra: dict[str, Tensor] = {}

@@ -23,6 +23,11 @@ class Rollout(NamedTuple):
     terminated: Tensor      # (T, N) bool: the world ended
     ended: Tensor           # (T, N) bool: the episode did, by a time limit too
     expert: Tensor          # (T, N, A), NaN where unknown
+    # What objectives are fed by; None where there are none. Of where each step led, before any reset:
+    next_frame: Tensor | None = None    # (T, N, H, W, 3) uint8
+    next_proprio: Tensor | None = None  # (T, N, P) float32
+    mask: Tensor | None = None          # (T, N, stack, H, W) uint8 in {0, 1}, of obs
+    next_mask: Tensor | None = None     # (T, N, H, W) uint8 in {0, 1}
 
 
 def advantages(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, ended: Tensor,

@@ -103,7 +103,12 @@ def sensitivity(eyes: Eyes, shown: Pictures, true_masks: Array) -> Sensitivity:
 
 
 def mask_iou(drawn: Array, true: Array) -> Array:
-    """(N, h, w) bool each -> (N,) intersection over union; nan where there is nothing in either."""
+    """(N, h, w) and (N, H, W) bool -> (N,) intersection over union; nan where there is nothing in either.
+
+    Of larger true masks the middle counts: an agent that learnt with the augmentation crop sees no more.
+    """
+    top, left = ((true.shape[k] - drawn.shape[k]) // 2 for k in (1, 2))
+    true = true[:, top:top + drawn.shape[1], left:left + drawn.shape[2]]
     both, either = (drawn & true).sum((1, 2)), (drawn | true).sum((1, 2))
     return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print tasks, agents, objectives, configs and bundles; what is not installed is said."""
     _section("tasks", _tasks())
-    _section("agents and objectives", _methods())
+    _section("agents, objectives and augmentations", _methods())
     _section("configs", [(name, _first_comment(name)) for name in config_names()])
     _section("bundles", [(name, _told(name)) for name in pretrained_names()])
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.agents.dvc import Choice
+from models.replay import TOLD
 from models.rollout import Rollout
 
 from .policy.errors import UserError
@@ -28,7 +29,8 @@ class OnPolicyTrainer(Trainer):
         super().__init__(*args)
         if self.config.demos.updates and "expert" not in self.agent.needs:
             raise UserError("config: demos.updates teaches this agent by imitation; set agent.imitation above 0")
-        self._envs = make_vector(self.config, self.progress.episodes, "expert" in self.agent.needs)
+        labels = [name for name in TOLD if name in self.agent.needs]
+        self._envs = make_vector(self.config, self.progress.episodes, labels)
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)     # success and cost
         self._begin()
 
@@ -52,6 +54,8 @@ class OnPolicyTrainer(Trainer):
         self._frames = np.repeat(obs["frame"][:, None], self.config.image.stack, axis=1)    # (N, k, h, w, 3)
         self._proprio, self._state = obs["proprio"].copy(), self.agent.first_state(count)
         self._cost = np.zeros(count)
+        if "mask" in self.agent.needs:
+            self._masks = np.repeat(self._info["mask"][:, None], self.config.image.stack, axis=1)       # (N, k, h, w)
 
     def _go_on(self) -> None:
         """One rollout, and what is learnt of it."""
@@ -86,11 +90,16 @@ class OnPolicyTrainer(Trainer):
                          "cost": torch.from_numpy(np.float32(cost)), "values": choice.values.cpu(),
                          "next_values": self._values_at_ends(choice, ended), "terminated": torch.from_numpy(terminated),
                          "ended": torch.from_numpy(ended), "expert": torch.from_numpy(np.float32(expert))})
+            if self.agent.objectives:
+                kept[-1] |= self._beside(obs, ended)
             finished += [(float(ending["success"][k]), float(self._cost[k])) for k in np.flatnonzero(ended)]
             self._cost[ended] = 0
             self.progress.episodes += int(ended.sum())
             self._frames = np.concatenate([self._frames[:, 1:], obs["frame"][:, None]], axis=1)
             self._frames[ended] = obs["frame"][ended][:, None]      # an episode's first frame repeats
+            if "mask" in self.agent.needs:
+                self._masks = np.concatenate([self._masks[:, 1:], self._info["mask"][:, None]], axis=1)
+                self._masks[ended] = self._info["mask"][ended][:, None]
             self._proprio = obs["proprio"].copy()
             self._state = choice.state * torch.from_numpy(~ended)[:, None].to(choice.state.device)
         self.progress.steps += self._per_rollout
@@ -98,6 +107,19 @@ class OnPolicyTrainer(Trainer):
         last = self.agent.values(self._planes(self._frames), torch.from_numpy(self._proprio), self._state).cpu()
         after = torch.cat([rollout.values[1:], last[None]])
         return rollout._replace(next_values=torch.where(rollout.ended[..., None], rollout.next_values, after)), finished
+
+    def _beside(self, obs: dict[str, Array], ended: Array) -> dict[str, Tensor]:
+        """What objectives are fed by: where this step led, before any reset, and masks."""
+        frame, proprio = obs["frame"].copy(), obs["proprio"].copy()
+        for k in np.flatnonzero(ended):
+            frame[k], proprio[k] = (self._info["final_obs"][k][name] for name in ("frame", "proprio"))
+        found = {"next_frame": frame, "next_proprio": proprio}
+        if "mask" in self.agent.needs:
+            mask = self._info["mask"].copy()
+            for k in np.flatnonzero(ended):
+                mask[k] = self._info["final_info"]["mask"][k]
+            found |= {"mask": self._masks.copy(), "next_mask": mask}
+        return {name: torch.from_numpy(value) for name, value in found.items()}
 
     def _values_at_ends(self, choice: Choice, ended: Array) -> Tensor:
         """Values (N, 2) of the last moments of the episodes that ended; 0 elsewhere."""

@@ -67,7 +67,9 @@ def make_agent_for(config: Config, world: World) -> Agent:
     try:
         return make_agent(name, options, objectives=config.objectives, encoder=config.encoder,
                           image_shape=(3 * config.image.stack, side, side), action_dim=len(world.action.names),
-                          proprio_dim=len(world.proprio.names), seed=config.seed, device=config.device)
+                          proprio_dim=len(world.proprio.names), seed=config.seed, device=config.device,
+                          channels=[*zip(world.action.names, world.action.units, world.action.low, world.action.high,
+                                         strict=True)])
     except (ValueError, RuntimeError) as error:
         raise UserError(f"config: {error}") from error
 

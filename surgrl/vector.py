@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,11 @@ from .world import Moment, training_seed, training_world
 class WorldEnv(gymnasium.Env):
     """A training world for a vector of them: prepared frames, seeds of its own, few numbers in info."""
 
-    def __init__(self, config: dict[str, Any], first: int, stride: int, label: bool):
-        """config: plain values. Episodes are numbers first, first + stride, ... label: tell the expert's actions."""
+    def __init__(self, config: dict[str, Any], first: int, stride: int, labels: Sequence[str]):
+        """config: plain values. Episodes are numbers first, first + stride, ... labels: what else is told, of
+        expert (its actions) and mask (the instrument's)."""
         self._config = config_of(config)
-        self._world, self._episode, self._stride, self._label = training_world(self._config), first, stride, label
+        self._world, self._episode, self._stride, self._labels = training_world(self._config), first, stride, labels
         side, actions = self._config.image.size, len(self._world.action.names)
         self.observation_space = gymnasium.spaces.Dict({
             "frame": gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8),
@@ -45,8 +47,10 @@ class WorldEnv(gymnasium.Env):
 
     def _told(self, moment: Moment) -> tuple[dict, dict]:
         info = {"cost": float(moment.info.get("cost", 0.0)), "success": float(moment.info.get("success", False))}
-        if self._label:
+        if "expert" in self._labels:
             info["expert"] = self._world.expert()
+        if "mask" in self._labels:
+            info["mask"] = self._world.mask(moment)
         return {"frame": moment.frame, "proprio": moment.proprio}, info
 
 
@@ -56,14 +60,14 @@ def _in_worker(*args: Any) -> WorldEnv:
     return WorldEnv(*args)
 
 
-def make_vector(config: Config, begun: int, label: bool) -> AsyncVectorEnv:
-    """config.env.workers environments; `begun`: episodes that were begun before."""
+def make_vector(config: Config, begun: int, labels: Sequence[str] = ()) -> AsyncVectorEnv:
+    """config.env.workers environments; `begun`: episodes that were begun before. labels: see WorldEnv."""
     count = config.env.workers
     # Of the workers, which inherit it: their arithmetic is small, and their threads would fight for the cores.
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        return AsyncVectorEnv([partial(_in_worker, plain(config), begun + k, count, label) for k in range(count)],
+        return AsyncVectorEnv([partial(_in_worker, plain(config), begun + k, count, labels) for k in range(count)],
                               context="spawn", autoreset_mode=AutoresetMode.SAME_STEP)
     finally:
         if before is None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..augments.turn import Channel
 from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import Actor
@@ -27,19 +28,23 @@ class DrQv2(OffPolicy):
     """
 
     def __init__(self, encoder: Encoder, action_dim: int, proprio_dim: int,
-                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
+                 channels: Sequence[Channel] = (), *,
                  lr: float = 1e-4, batch_size: int = 256, feature_dim: int = 50, hidden_dim: int = 1024,
-                 tau: float = 0.01, shift: int = 4, views: int = 1, explore_steps: int = 2000,
+                 tau: float = 0.01, shift: int = 4, augment: list | None = None, views: int = 1,
+                 strong_augment: list | None = None, explore_steps: int = 2000,
                  std_start: float = 1.0, std_end: float = 0.1, std_steps: int = 100_000,
                  std_clip: float = 0.3,
                  demo_share: float = 0.0, imitation: float = 0.0, q_weight: float = 1.0, bf16: bool = False):
         """Defaults are the paper's.
 
-        shift: px. views: augmented views that loss and target are averaged over (DrQ's K = M). explore_steps:
-        steps of uniform actions to begin with. demo_share: part of every batch drawn from demonstrations
-        (0: evenly over all steps). imitation: weight of the squared error to the expert's action.
-        q_weight: weight of the value in the actor's loss; 0 learns no critic at all. bf16: convolve in
-        bfloat16 while learning (not while acting); not the same numbers, and pays only where the chip has it.
+        shift: px. augment: what every image goes through (RAD), by names; None: shift alone. views: augmented views
+        that loss and target are averaged over (DrQ's M = K). strong_augment: what a copy of every view goes through
+        for the critic's loss alone (SVEA); None: no copy. explore_steps: steps of uniform actions to begin with.
+        demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of the
+        squared error to the expert's action. q_weight: weight of the value in the actor's loss; 0 learns no critic at
+        all. bf16: convolve in bfloat16 while learning (not while acting); not the same numbers, and pays only where
+        the chip has it.
         """
         if not (q_weight > 0 or q_weight == 0 < imitation):
             raise ValueError(f"drqv2 q_weight is {q_weight} and imitation {imitation}; one of them must be above 0, "
@@ -48,9 +53,10 @@ class DrQv2(OffPolicy):
             raise ValueError(f"drqv2 std_steps is {std_steps}; it must be >= 1")
         self.std_start, self.std_end, self.std_steps, self.std_clip = std_start, std_end, std_steps, std_clip
         actor = Actor(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
-        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, action_dim=action_dim, lr=lr,
-                         batch_size=batch_size, feature_dim=feature_dim, hidden_dim=hidden_dim, tau=tau, shift=shift,
-                         views=views, explore_steps=explore_steps, demo_share=demo_share, imitation=imitation,
+        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,
+                         lr=lr, batch_size=batch_size, feature_dim=feature_dim, hidden_dim=hidden_dim, tau=tau,
+                         shift=shift, augment=augment, views=views, strong_augment=strong_augment,
+                         explore_steps=explore_steps, demo_share=demo_share, imitation=imitation,
                          q_weight=q_weight, bf16=bf16)
 
     def _explore(self, z: Tensor, proprio: Tensor) -> Tensor:

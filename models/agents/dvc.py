@@ -14,10 +14,17 @@ from torch import Tensor, nn
 
 from ..actions import make_head
 from ..actor_critic import ActorCritic, Greedy
+from ..augment import RandomShift
+from ..augments.chain import encoded
+from ..augments.turn import Channel
+from ..batch import Batch
+from ..drac import Drac
 from ..encoder import Encoder
 from ..memory import EpisodeMemory
 from ..objective import Objective
+from ..replay import Replay, check_fed
 from ..rollout import ReturnScale, Rollout, advantages
+from ..side import SideObjectives
 
 Array = NDArray[Any]
 
@@ -33,7 +40,7 @@ class Choice(NamedTuple):
 
 
 class Dvc:
-    """On-policy actor-critic; encoder, policy and values learn together from the reward alone.
+    """On-policy actor-critic; encoder, policy and values learn together, from the reward and beside objectives.
 
     Differs from the released settings: rewards are scaled by the spread of returns (Engstrom et al. 2020,
     arXiv:2005.12729), insertion is an action like the others.
@@ -42,36 +49,46 @@ class Dvc:
     on_policy = True
 
     def __init__(self, encoder: Encoder, action_dim: int, proprio_dim: int,
-                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
+                 channels: Sequence[Channel] = (), *,
                  actions: str = "gaussian", std: float = 0.6, bins: int = 3, choices: list | None = None,
                  hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
                  horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
                  clip: float = 0.2, gamma: float = 0.99, trace: float = 0.95, entropy: float = 5e-3,
                  value_weight: float = 0.5, grad_limit: float = 0.5, imitation: float = 0.0,
-                 cost_limit: float = -1.0, cost_lr: float = 0.05):
+                 cost_limit: float = -1.0, cost_lr: float = 0.05, shift: int = 4, drac: list | None = None,
+                 drac_weight: float = 0.1, ucb: float = 0.1, ucb_window: int = 10):
         """Defaults are those released with DVC, where there were any.
 
         actions: gaussian (first spread `std`), bins (DVC's multi-discrete: `bins` values per channel) or choices
         (one of a list of actions). recurrent: units of a GRU behind the encoder, learnt over `sequence` steps; 0:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
         imitation: weight of the error to the expert's action. cost_limit: mean cost of an episode that is allowed;
-        below 0: costs are not looked at. cost_lr: of the multiplier.
+        below 0: costs are not looked at. cost_lr: of the multiplier. shift: px, of the further views that objectives
+        ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it sees is as it
+        learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among them.
         """
-        if objectives:
-            raise ValueError("dvc learns end to end; it takes no objectives: leave them out, or take drqv2 or sac")
         length = sequence if recurrent else 1
         if not (horizon >= 2 and horizon % length == 0 and batch_size >= length >= 1 and epochs >= 1):
             raise ValueError(f"dvc horizon {horizon} must be a multiple of sequence {length} and at least 2, "
                              f"batch_size {batch_size} at least {length}, epochs {epochs} at least 1")
+        if not 0 <= shift < min(encoder.size):
+            raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
-        self.needs = ("expert",) if imitation > 0 else ()
+        self.objectives = SideObjectives(objectives, device)
+        check_fed(self.objectives.needs, horizon)
+        self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
         self.random = torch.Generator().manual_seed(seed)
         head = make_head(actions, hidden_dim, action_dim, std=std, bins=bins, choices=choices)
         self.net = ActorCritic(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr, eps=1e-5, fused=True)
+        # Weight 0 is the baseline, to the last draw.
+        self.drac = None if drac is None or drac_weight == 0 else Drac(
+            drac, self.random, self.net, channels, shift=shift, weight=drac_weight, explore=ucb, window=ucb_window)
+        self.shift = RandomShift(self.random, shift)
+        self.optimiser = torch.optim.Adam([*self.net.parameters(), *self.objectives.learnt()], lr, eps=1e-5, fused=True)
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
         self.steps = 0              # of all environments
@@ -108,17 +125,26 @@ class Dvc:
         left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * left
+        replay = self._replay(rollout) if self.objectives else None
+        lived = rollout
+        if replay and self.objectives.curious:
+            rollout = rollout._replace(reward=rollout.reward + self._bonus(replay, rollout))
         scale = self.returns.observe(rollout.reward, rollout.ended)
         gains, targets = self._advantages(rollout, scale)
+        if self.drac:       # these returns followed the augmentation of the last update
+            self.drac.bandit.observe(float(targets[..., 0].mean()))
+            self.drac.bandit.choose()
         found: dict[str, list[Tensor]] = {}
         for _ in range(self.epochs):
             for times, which in self._minibatches(*rollout.reward.shape):
-                for name, value in self._step(rollout, gains, targets, times, which).items():
+                for name, value in self._step(rollout, gains, targets, times, which, replay).items():
                     found.setdefault(name, []).append(value)
         # Not before: the probabilities of the rollout are of proprio as it was scaled then.
         self.net.standardise.observe(rollout.proprio.flatten(0, 1).to(self.device))
         metrics = {name: float(torch.stack(values).mean()) for name, values in found.items()}
-        return metrics | {"rollout/reward": float(rollout.reward.mean()), "rollout/cost": float(rollout.cost.mean()),
+        if self.drac:
+            metrics["drac/arm"] = float(self.drac.bandit.arm)
+        return metrics | {"rollout/reward": float(lived.reward.mean()), "rollout/cost": float(rollout.cost.mean()),
                           "cost/multiplier": self.multiplier}
 
     def constrain(self, cost: float) -> None:
@@ -128,12 +154,17 @@ class Dvc:
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of imitation on remembered demonstrations, before any rollout."""
-        batch = memory.sample(min(self.batch_size, 256), ("expert",)).to(self.device)
+        batch = memory.sample(min(self.batch_size, 256), {"expert": None, **dict.fromkeys(self.needs)}).to(self.device)
         self.net.standardise.observe(batch.proprio)
-        features, _ = self.net.look(batch.obs, batch.proprio, self.first_state(len(batch.obs)))
+        z = self.net.encoder(batch.obs)
+        count = len(z)
+        features = self.net.along(self.objectives.shield(z), batch.proprio[None], self.first_state(count),
+                                  torch.zeros(1, count, dtype=torch.bool, device=self.device))
         error = self._imitation(self.net.numbers(features), batch.extra["expert"])
-        self._descend({"imitation/loss": error})
-        return {"imitation/error": float(error.detach())}
+        losses, metrics = self.objectives.losses(self._standardised(batch), z, self._encode)
+        self._descend({"imitation/loss": error, **losses})
+        return {"imitation/error": float(error.detach())} | {
+            name: float(value.detach()) for name, value in {**metrics, **losses}.items()}
 
     def policy(self) -> nn.Module:
         """(B, C, H, W) uint8 [, (B, P)] [, (B, S)] -> (B, A) [, (B, S)]: the likeliest action."""
@@ -147,7 +178,8 @@ class Dvc:
         """All that the next rollout's learning depends on."""
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(),
                 "random": self.random.get_state(), "steps": self.steps, "multiplier": self.multiplier,
-                "returns": self.returns.state_dict()}
+                "returns": self.returns.state_dict(), "objectives": self.objectives.state_dict(),
+                "bandit": self.drac.bandit.state_dict() if self.drac else {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where state_dict() was taken."""
@@ -155,6 +187,9 @@ class Dvc:
         self.optimiser.load_state_dict(state["optimiser"])
         self.random.set_state(state["random"].cpu())
         self.returns.load_state_dict(state["returns"])
+        self.objectives.load_state_dict(state.get("objectives", {}))       # not in files from before there were any
+        if self.drac:
+            self.drac.bandit.load_state_dict(state["bandit"])
         self.steps, self.multiplier = int(state["steps"]), float(state["multiplier"])
 
     def _advantages(self, rollout: Rollout, scale: float) -> tuple[Tensor, Tensor]:
@@ -175,19 +210,44 @@ class Dvc:
         line = torch.arange(self.sequence)[:, None]
         return [(starts[part] + line, which[part]) for part in order.tensor_split(many)]
 
-    def _step(self, rollout: Rollout, gains: Tensor, targets: Tensor, times: Tensor,
-              which: Tensor) -> dict[str, Tensor]:
-        """One minibatch: the clipped surrogate, values, entropy, imitation."""
+    def _replay(self, rollout: Rollout) -> Replay:
+        """The rollout as objectives are fed by it."""
+        action = self.net.head.action(rollout.drawn.flatten(0, 1).to(self.device)).cpu()
+        seed = int(torch.randint(2 ** 31, (), generator=self.random))
+        return Replay(rollout, action.unflatten(0, rollout.reward.shape), self.needs, gamma=self.gamma, seed=seed)
+
+    def _standardised(self, batch: Batch) -> Batch:
+        return batch._replace(proprio=self.net.standardise(batch.proprio),
+                              next_proprio=self.net.standardise(batch.next_proprio))
+
+    def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
+        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D); clips (B, T, C, H, W) -> (B, T, D)."""
+        return encoded(images, self.shift, self.net.encoder if encoder is None else encoder)
+
+    @torch.no_grad()
+    def _bonus(self, replay: Replay, rollout: Rollout) -> Tensor:
+        """Intrinsic reward of every step: (T, N)."""
+        which, found = torch.arange(rollout.reward.shape[1]), []
+        for times in torch.arange(len(rollout.reward)).split(max(1, self.batch_size // len(which))):
+            batch = self._standardised(replay.at(times[:, None].expand(-1, len(which)), which).to(self.device))
+            bonus = self.objectives.bonus(batch, self.net.encoder(batch.obs), self._encode)
+            found.append((bonus + torch.zeros_like(batch.reward)).view(len(times), -1).cpu())
+        return torch.cat(found)
+
+    def _step(self, rollout: Rollout, gains: Tensor, targets: Tensor, times: Tensor, which: Tensor,
+              replay: Replay | None) -> dict[str, Tensor]:
+        """One minibatch: the clipped surrogate, values, entropy, imitation; DrAC's terms; objectives."""
         gain = gains[times, which].flatten().to(self.device)
         before = rollout.log_prob[times, which].flatten().to(self.device)
-        features = self.net.look_along(rollout.obs[times, which].to(self.device),
-                                       rollout.proprio[times, which].to(self.device),
-                                       rollout.state[times[0], which].to(self.device),
-                                       rollout.ended[times, which].to(self.device))
-        numbers = self.net.numbers(features)
+        images = rollout.obs[times, which].flatten(0, 1).to(self.device)
+        proprio = rollout.proprio[times, which].to(self.device)
+        z = self.net.encoder(images)                                            # (L*B, D)
+        features = self.net.along(self.objectives.shield(z), proprio, rollout.state[times[0], which].to(self.device),
+                                  rollout.ended[times, which].to(self.device))
+        numbers, values = self.net.numbers(features), self.net.values(features)
         log_prob = self.net.head.log_prob(numbers, rollout.drawn[times, which].flatten(0, 1).to(self.device))
         ratio, surrogate = clipped_surrogate(log_prob, before, gain, self.clip)
-        value_error = (self.net.values(features) - targets[times, which].flatten(0, 1).to(self.device)).square().mean(0)
+        value_error = (values - targets[times, which].flatten(0, 1).to(self.device)).square().mean(0)
         entropy = self.net.head.entropy(numbers).mean()
         heeded = value_error.sum() if self.cost_limit >= 0 else value_error[0]
         losses = {"policy/loss": -surrogate.mean(), "value/loss": self.value_weight * heeded,
@@ -195,11 +255,18 @@ class Dvc:
         if self.imitation > 0:
             losses["imitation/loss"] = self.imitation * self._imitation(
                 numbers, rollout.expert[times, which].flatten(0, 1).to(self.device))
+        metrics: dict[str, Tensor] = {}
+        if self.drac:
+            losses |= self.drac.losses(images, proprio.flatten(0, 1), numbers, values, 2 if self.cost_limit >= 0 else 1)
+        if replay:
+            batch = self._standardised(replay.at(times, which).to(self.device))
+            wanted, metrics = self.objectives.losses(batch, z, self._encode)
+            losses |= wanted
         self._descend(losses)
         with torch.no_grad():
-            return {**{name: loss.detach() for name, loss in losses.items()}, "policy/entropy": entropy.detach(),
-                    "policy/clipped": ((ratio - 1).abs() > self.clip).float().mean(),
-                    "policy/kl": (ratio - 1 - ratio.log()).mean()}
+            return {name: value.detach() for name, value in {**metrics, **losses}.items()} | {
+                "policy/entropy": entropy.detach(), "policy/clipped": ((ratio - 1).abs() > self.clip).float().mean(),
+                "policy/kl": (ratio - 1 - ratio.log()).mean()}
 
     def _imitation(self, numbers: Tensor, labels: Tensor) -> Tensor:
         """Mean error to the expert over the steps that carry a label."""
@@ -214,6 +281,7 @@ class Dvc:
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.grad_limit)
         self.optimiser.step()
+        self.objectives.after_step(self.net.encoder)
 
 
 def clipped_surrogate(log_prob: Tensor, before: Tensor, gain: Tensor, clip: float) -> tuple[Tensor, Tensor]:

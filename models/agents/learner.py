@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,18 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..augment import RandomShift
+from ..augments.chain import Chain, Turns, encoded
+from ..augments.turn import Channel, Turn
 from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import Policy, Standardise
+from ..make import make_augments
 from ..memory import EpisodeMemory
 from ..objective import Objective
+from ..side import SideObjectives
 
 Array = NDArray[Any]
 
 
 class Learner(ABC):
-    """An encoder shaped by losses on shifted images, and an actor that reads its latent.
+    """An encoder shaped by losses on augmented images, and an actor that reads its latent.
 
     A subclass builds the actor, says how it explores, and writes `update` out of the pieces here.
     Imitation of an expert's labels follows TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860, eq. 5); with labels on
@@ -31,12 +35,15 @@ class Learner(ABC):
                                         "actor_optimiser")      # attributes that a checkpoint holds
 
     def __init__(self, encoder: Encoder, actor: nn.Module, proprio_dim: int,
-                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
-                 shaping: Sequence[nn.Module], action_dim: int, lr: float, batch_size: int, shift: int, views: int,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
+                 channels: Sequence[Channel], *, shaping: Sequence[nn.Module], action_dim: int, lr: float,
+                 batch_size: int, shift: int, augment: list | None, views: int, strong_augment: list | None,
                  explore_steps: int, demo_share: float, imitation: float, bf16: bool):
         """actor: latent and proprio to the mean action. shaping: modules that learn in one step with the encoder.
 
-        shift: px. views: augmented views of every image. explore_steps: steps of uniform actions to begin with.
+        channels: what the action's entries are; only flip and rotate ask. shift: px. augment: what every image goes
+        through, by names (None: shift alone). views: augmented views of every image. strong_augment: what a copy of
+        every view goes through too (None: no copy). explore_steps: steps of uniform actions to begin with.
         demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of
         the squared error to the expert's action. bf16: convolve in bfloat16 while learning (not while acting).
         """
@@ -48,17 +55,17 @@ class Learner(ABC):
         self.action_dim = action_dim
         # Lives on the CPU whatever the networks live on: the same numbers everywhere.
         self.random = torch.Generator().manual_seed(seed)
-        self.shift = RandomShift(self.random, shift)
         self.encoder, self.actor = encoder.to(device), actor.to(device)
         self.standardise = Standardise(proprio_dim).to(device)
-        # Weight 0 is exactly the baseline: such an objective is never asked, so it draws no random number.
-        active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
-        self.objectives = nn.ModuleDict({type(part).__name__.lower(): part for part, _ in active})
-        self.weights = [weight for _, weight in active]
-        self.needs = tuple(dict.fromkeys([name for objective, _ in active for name in objective.needs]
-                                         + ["expert"] * (imitation > 0)))
+        self.objectives = SideObjectives(objectives, device)
+        self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
+        links = make_augments(augment, self.random, shift=shift)
+        self.turns = Turns([link for link in links if isinstance(link, Turn)], channels, proprio_dim=proprio_dim,
+                           needs=self.needs)
+        self.augment = Chain([link for link in links if not isinstance(link, Turn)])
+        self.strong = None if strong_augment is None else make_strong(strong_augment, self.random)
         shaped = [*self.encoder.parameters(), *(weight for part in shaping for weight in part.parameters()),
-                  *(weight for weight in self.objectives.parameters() if weight.requires_grad)]
+                  *self.objectives.learnt()]
         self.optimiser = torch.optim.Adam(shaped, lr, fused=True)
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr, fused=True)
         self.steps = 0      # exploring steps so far: what schedules count
@@ -104,27 +111,30 @@ class Learner(ABC):
         self.steps = int(state["steps"])
 
     def _draw(self, memory: EpisodeMemory) -> tuple[Batch, Tensor]:
-        """An augmented batch, and the latents (views*B, D) of its views; the first B are of batch.obs."""
+        """An augmented batch, and the latents (V*B, D) of all its images; the first B are of batch.obs."""
         # demo_share 0 asks for no balance at all, so demonstrations count like any other step.
         batch = memory.sample(self.batch_size, self.needs, self.demo_share if self.demo_share > 0 else None)
         batch, images = self._augment(batch.to(self.device))
         return batch, self._look(images)
 
     def _augment(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """The batch as the encoder sees it first, and images (views*B, C, H, W) of all views of it."""
-        obs, params = self.shift(batch.obs)
+        """The batch as the encoder sees it first, and images (V*B, C, H, W): its views, then their strong copies."""
+        batch = self.turns(batch)       # first, so that all views and all moments are of one world
+        obs, params = self.augment(batch.obs)
         extra = dict(batch.extra)
         if "mask" in extra:
-            extra["mask"], _ = self.shift(extra["mask"], params)            # a mask moves with its image
-        images = [obs] + [self.shift(batch.obs)[0] for _ in range(self.views - 1)]
+            extra["mask"] = self.augment.mask(extra["mask"], params)
+        images = [obs] + [self.augment(batch.obs)[0] for _ in range(self.views - 1)]
+        if self.strong is not None:
+            images += [self.strong(view)[0] for view in images]
         self.standardise.observe(batch.proprio)
         batch = batch._replace(obs=obs, extra=extra, proprio=self.standardise(batch.proprio),
                                next_proprio=self.standardise(batch.next_proprio))
-        return batch, obs if self.views == 1 else torch.cat(images)
+        return batch, obs if len(images) == 1 else torch.cat(images)
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D)."""
-        return self._look(self.shift(images)[0], encoder)
+        """For objectives: (B, C, H, W) uint8, freshly augmented -> (B, D); clips (B, T, C, H, W) -> (B, T, D)."""
+        return encoded(images, self.augment, partial(self._look, encoder=encoder))
 
     def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
         """(B, C, H, W) uint8 as they are -> (B, D) float32."""
@@ -135,20 +145,9 @@ class Learner(ABC):
         """Standard normal noise of the shape and on the device of `like`."""
         return torch.randn(like.shape, generator=self.random).to(like.device)
 
-    def _shielded(self, z: Tensor) -> Tensor:
-        """The latent as critic and actor get it: objectives may stop their gradient into parts of it."""
-        for objective in self.objectives.values():
-            z = objective.shield(z)
-        return z
-
     def _side_losses(self, batch: Batch, z: Tensor, shielded: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What objectives want of the latent (B, D), and imitation of the shielded one, weighted; and metrics."""
-        losses: dict[str, Tensor] = {}
-        metrics: dict[str, Tensor] = {}
-        for (name, objective), weight in zip(self.objectives.items(), self.weights, strict=True):
-            loss, found = objective.loss(batch, z, self._encode)
-            losses[f"{name}/total"] = weight * loss
-            metrics |= {f"{name}/{key}": value for key, value in found.items()}
+        losses, metrics = self.objectives.losses(batch, z, self._encode)
         if self.imitation > 0:
             error = self._imitation_error(batch, shielded)
             losses["imitation/loss"] = self.imitation * error
@@ -172,10 +171,19 @@ class Learner(ABC):
 
     def _end(self, metrics: dict[str, Tensor]) -> dict[str, float]:
         """All optimisers have stepped: let objectives move their slow copies; the metrics as numbers."""
-        for objective in self.objectives.values():
-            objective.after_step(self.encoder)
+        self.objectives.after_step(self.encoder)
         values = torch.stack([value.detach() for value in metrics.values()]).tolist()   # one transfer for all
         return dict(zip(metrics, values, strict=True))
+
+
+def make_strong(names: list, random: torch.Generator) -> Chain:
+    """Of augmentations that leave every pixel in its place: the action and the value stay what they were."""
+    links = make_augments(names, random)
+    moving = [type(link).__name__.lower() for link in links if link.moves]
+    if moving or not links:
+        raise ValueError(f"strong_augment {names} {'moves pixels by ' + moving[0] if moving else 'names nothing'}; "
+                         "name at least one that leaves them in their place, e.g. [conv], and the others in augment")
+    return Chain(links)
 
 
 def refuse_non_finite(losses: dict[str, Tensor]) -> None:

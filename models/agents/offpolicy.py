@@ -1,6 +1,8 @@
 """What off-policy actor-critics from images share: twin critics with slow copies, and an actor that climbs them.
 
-Averaging over views is DrQ's (Yarats et al. 2020, arXiv:2004.13649, eq. 1 and 3).
+Averaging over views is DrQ's (Yarats et al. 2020, arXiv:2004.13649): K = `views` of the target's image, each with an
+action of its own (eq. 1), and M = `views` of the critic's (eq. 3). Strong copies of the latter, held to that same
+target, are SVEA's (Hansen et al. 2021, arXiv:2107.00644, with alpha = beta = 0.5).
 """
 
 from abc import abstractmethod
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from ..augments.turn import Channel
 from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import Critic
@@ -30,18 +33,22 @@ class OffPolicy(Learner):
                                         "optimiser", "actor_optimiser")
 
     def __init__(self, encoder: Encoder, actor: nn.Module, proprio_dim: int,
-                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *, action_dim: int,
-                 feature_dim: int, hidden_dim: int, tau: float, q_weight: float, **options: Any):
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
+                 channels: Sequence[Channel], *, action_dim: int, feature_dim: int, hidden_dim: int, tau: float,
+                 q_weight: float, strong_augment: list | None, **options: Any):
         """tau: of the slow critics. q_weight: weight of the value in the actor's loss; 0 learns no critic at all.
 
         options: Learner's.
         """
+        if strong_augment is not None and not q_weight > 0:
+            raise ValueError(f"{type(self).__name__.lower()} strong_augment is the critic's, and with q_weight "
+                             f"{q_weight} none is learnt: leave it out, or put {strong_augment} in augment")
         self.tau, self.q_weight = tau, q_weight
         self.critic = Critic(encoder.latent_dim, proprio_dim, action_dim,
                              features=feature_dim, hidden=hidden_dim).to(device)
         self.slow_critic = slow_copy(self.critic)
-        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, action_dim=action_dim,
-                         shaping=[self.critic], **options)
+        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,
+                         shaping=[self.critic], strong_augment=strong_augment, **options)
 
     @abstractmethod
     def _next_value(self, z: Tensor, proprio: Tensor) -> Tensor:
@@ -53,8 +60,8 @@ class OffPolicy(Learner):
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of encoder, critic, objectives and actor on one batch."""
-        batch, whole = self._draw(memory)                                   # (views*B, D)
-        z = self._shielded(whole)
+        batch, whole = self._draw(memory)                                   # (V*B, D)
+        z = self.objectives.shield(whole)
         seen = z[:self.batch_size]                                          # (B, D), of batch.obs
 
         losses: dict[str, Tensor] = {}
@@ -79,14 +86,15 @@ class OffPolicy(Learner):
         return self._end(metrics | losses)
 
     def _critic_loss(self, batch: Batch, z: Tensor, seen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared TD error of both critics, averaged over views."""
+        """Squared TD error of both critics, a mean over views and over their strong copies."""
         many = self.views
         with torch.no_grad():       # by the online encoder, as in DrQ-v2: there is no slow one
             next_z = torch.cat([self._encode(batch.next_obs) for _ in range(many)])             # (views*B, D)
             next_value = self._next_value(next_z, batch.next_proprio.repeat(many, 1))
             next_value = next_value.view(many, -1, 1).mean(0)                                   # (B, 1)
-            bonus = sum(objective.bonus(batch, seen, self._encode) for objective in self.objectives.values())
+            bonus = self.objectives.bonus(batch, seen, self._encode)
             target = batch.reward + bonus + batch.discount * next_value                         # (B, 1)
+        many = len(z) // len(batch.obs)     # of the views, and as many again of their strong copies
         q1, q2 = self.critic(z, batch.proprio.repeat(many, 1), batch.action.repeat(many, 1))
         target = target.repeat(many, 1)
         loss = mse_loss(q1, target) + mse_loss(q2, target)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ..augments.turn import Channel
 from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import mlp, orthogonal, trunk
@@ -32,27 +33,32 @@ class Sac(OffPolicy):
     parts: ClassVar[tuple[str, ...]] = (*OffPolicy.parts, "temperature")
 
     def __init__(self, encoder: Encoder, action_dim: int, proprio_dim: int,
-                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
+                 objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
+                 channels: Sequence[Channel] = (), *,
                  lr: float = 1e-3, batch_size: int = 512, feature_dim: int = 50, hidden_dim: int = 1024,
-                 tau: float = 0.01, shift: int = 4, views: int = 2, explore_steps: int = 1000,
+                 tau: float = 0.01, shift: int = 4, augment: list | None = None, views: int = 2,
+                 strong_augment: list | None = None, explore_steps: int = 1000,
                  alpha: float = 0.1, target_entropy: float | None = None,
                  demo_share: float = 0.0, imitation: float = 0.0, q_weight: float = 1.0, bf16: bool = False):
         """Defaults are DrQ's.
 
-        shift: px. views: augmented views that loss and target are averaged over (K = M). explore_steps: steps of
-        uniform actions to begin with. alpha: first temperature. target_entropy: nats that the temperature holds the
-        actor at; None: minus the number of actions. demo_share: part of every batch drawn from demonstrations
-        (0: evenly over all steps). imitation: weight of the squared error to the expert's action. q_weight: weight
-        of value and entropy in the actor's loss. bf16: convolve in bfloat16 while learning (not while acting).
+        shift: px. augment: what every image goes through (RAD), by names; None: shift alone. views: augmented views
+        that loss and target are averaged over (M = K). strong_augment: what a copy of every view goes through for the
+        critic's loss alone (SVEA); None: no copy. explore_steps: steps of uniform actions to begin with. alpha: first
+        temperature. target_entropy: nats that the temperature holds the actor at; None: minus the number of actions.
+        demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of the
+        squared error to the expert's action. q_weight: weight of value and entropy in the actor's loss. bf16: convolve
+        in bfloat16 while learning (not while acting).
         """
         if not (alpha > 0 and q_weight > 0):
             raise ValueError(f"sac alpha {alpha} and q_weight {q_weight} must be above 0; "
                              "to learn from labels alone take agent bc")
         self.target_entropy = float(-action_dim) if target_entropy is None else target_entropy
         actor = GaussianActor(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
-        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, action_dim=action_dim, lr=lr,
-                         batch_size=batch_size, feature_dim=feature_dim, hidden_dim=hidden_dim, tau=tau, shift=shift,
-                         views=views, explore_steps=explore_steps, demo_share=demo_share, imitation=imitation,
+        super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,
+                         lr=lr, batch_size=batch_size, feature_dim=feature_dim, hidden_dim=hidden_dim, tau=tau,
+                         shift=shift, augment=augment, views=views, strong_augment=strong_augment,
+                         explore_steps=explore_steps, demo_share=demo_share, imitation=imitation,
                          q_weight=q_weight, bf16=bf16)
         self.temperature = Temperature(alpha).to(device)
         self.actor_optimiser.add_param_group({"params": list(self.temperature.parameters())})

@@ -122,7 +122,9 @@ def test_time_limit_bootstraps_and_a_terminal_does_not(make_small, name, termina
     ("drqv2", {"views": 2}), ("drqv2", {"imitation": 0.5, "demo_share": 0.5}),
     ("drqv2", {"imitation": 1.0, "q_weight": 0.0}),
     ("sac", {"views": 2}), ("sac", {"imitation": 0.5, "demo_share": 0.5, "q_weight": 0.3}),
-    ("bc", {"demo_share": 0.5})])
+    ("bc", {"demo_share": 0.5}), ("bc", {"augment": ["cutout_colour", "window", "translate"]}),
+    ("drqv2", {"augment": ["crop", "jitter", "grayscale"], "strong_augment": ["conv"]}),
+    ("sac", {"augment": ["shift", "cutout"], "strong_augment": ["overlay"]})])
 def test_same_seed_same_updates_bit_for_bit(make_small, make_memory, name, options):
     agents = [make_small(name=name, **options) for _ in range(2)]
     for agent in agents:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.encoder import Encoder
-from models.make import AGENTS, OBJECTIVES, check_options, describe, make_agent
+from models.make import AGENTS, AUGMENTS, OBJECTIVES, check_options, describe, make_agent
 
 
 def make(options=None, **changes):
@@ -47,7 +47,7 @@ def test_none_and_numbers_both_fit_an_optional_option():
 
 def test_every_name_has_a_line_of_description():
     found = describe()
-    assert found.keys() == AGENTS.keys() | OBJECTIVES.keys()
+    assert found.keys() == AGENTS.keys() | OBJECTIVES.keys() | AUGMENTS.keys()
     assert all(20 < len(line) < 120 for line in found.values())
 
 
@@ -64,4 +64,4 @@ def test_an_objective_does_not_change_the_agents_weights():
     for part in ("encoder", "actor", "critic"):
         own, other = (list(getattr(agent, part).parameters()) for agent in (alone, beside))
         assert all(torch.equal(one, two) for one, two in zip(own, other, strict=True))
-    assert beside.weights == [1.0, 2.0] and beside.needs == ("original", "mask")
+    assert beside.objectives.weights == [1.0, 2.0] and beside.needs == ("original", "mask")

@@ -81,6 +81,8 @@ def test_iou_of_a_mask():
     drawn, true = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
     drawn[0, :2], true[0, 1:3] = True, True
     assert mask_iou(drawn, true)[0] == pytest.approx(1 / 3) and np.isnan(mask_iou(drawn, true)[1])
+    larger = np.pad(true, ((0, 0), (1, 2), (2, 2)), constant_values=True)       # seen by an agent of the middle alone
+    assert mask_iou(drawn, larger)[0] == pytest.approx(1 / 3)
 
 
 def test_an_agent_without_halves_is_refused():

@@ -52,6 +52,29 @@ def test_a_finished_run_is_not_trained_again_but_evaluated(surgrl, trained):
     assert said.returncode == 0 and all(word in said.stdout for word in ("policy", "random", "expert"))
 
 
+def test_a_policy_that_learnt_on_augmented_pictures_is_exported_and_acts_on_whole_ones(surgrl, tmp_path):
+    words = [*TINY, "demos.updates=4", "steps=4", "env.options.max_episode_steps=20", "objectives=[{name: dear}]",
+             "agent.imitation=1", "agent.augment=[crop, {name: flip, p: 0.5}, rotate, {name: cutout, most: 0.2}]",
+             "agent.strong_augment=[overlay]"]
+    done = surgrl("train", "reach-demo", "name=augmented", *words, "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    bundle = export(tmp_path / "augmented", tmp_path / "bundle")
+    assert bundle.image.size == (32, 32) and surgrl("check", bundle.folder).returncode == 0
+    action = PolicyRuntime(bundle).act_normalised(np.zeros((480, 640, 3), np.uint8))
+    assert action.shape == (3,) and np.isfinite(action).all()
+
+
+@pytest.mark.parametrize("words, told", [
+    (["image.proprio=true", "agent.augment=[flip]"], "flip: proprio tells of the world as it is"),
+    (["agent.augment=[blur]"], "augmentation 'blur' is unknown; there are: shift"),
+    (["agent.strong_augment=[flip]"], "strong_augment ['flip'] moves pixels"),
+    (["agent.augment=flip"], "augment is 'flip'; it must be of type list")])
+def test_augmentations_that_cannot_be_leave_no_run_behind(surgrl, tmp_path, words, told):
+    refused = surgrl("train", "reach-demo", "name=none", *TINY, *words, "--runs", tmp_path)
+    assert refused.returncode == 1 and told in refused.stderr and "Traceback" not in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_eval_tells_the_gap_and_tries_a_level_held_out(surgrl, trained, exported, tmp_path):
     said = surgrl("eval", trained, "--episodes", 1, "--seeds-from", "both", "--randomise", "test-full",
                   "--no-baselines", "--json", tmp_path / "scores.json")

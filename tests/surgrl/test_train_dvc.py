@@ -90,6 +90,20 @@ def test_a_policy_of_choices_without_a_memory_is_exported_and_can_be_attacked(su
     assert said.returncode == 0, said.stderr
 
 
+def test_objectives_and_drac_learn_from_the_workers_rollouts_across_ends_of_episodes(surgrl, tmp_path):
+    done = surgrl("train", "colon", "name=beside", *TINY, "steps=128", "env.id=surgrl/Reach-v0", "image.stack=2",
+                  "env.options.max_episode_steps=12", "encoder={width: 4, pool: 2, latent_dim: 16}",
+                  "objectives=[{name: dear}, {name: curl}]", "agent.drac=[shift, flip, cutout]",
+                  "agent.actions=gaussian", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path / "beside" / "metrics.csv")[-1]
+    assert float(found["drac/arm"]) == 1 and float(found["drac/value"]) > 0
+    assert float(found["dear/mask_loss"]) > 0 and float(found["curl/loss"]) > 0
+    refused = surgrl("train", "colon", "name=maskless", *TINY, "encoder={width: 4, pool: 2, latent_dim: 16}",
+                     "objectives=[{name: dear}]", "--runs", tmp_path)
+    assert refused.returncode == 1 and "shows no instrument" in refused.stderr and "Traceback" not in refused.stderr
+
+
 def test_an_older_reader_refuses_a_bundle_with_a_memory(exported):
     text = (exported.folder / "manifest.yaml").read_text()
     assert text.startswith("format: 2\n") and PolicyBundle.load(exported.folder).state == 8
@@ -117,10 +131,10 @@ def test_demonstrations_without_imitation_are_refused(surgrl, tmp_path):
 
 def test_workers_play_episodes_of_their_own_and_tell_the_last_picture():
     config = load_config("colon", ["name=x", *TINY, "env.id=surgrl/Reach-v0"])
-    envs = make_vector(config, begun=0, label=True)
+    envs = make_vector(config, begun=0, labels=("expert",))
     obs, _ = envs.reset()
     assert not np.array_equal(obs["frame"][0], obs["frame"][1])
-    lone = WorldEnv(plain(config), 1, 2, True)
+    lone = WorldEnv(plain(config), 1, 2, ("expert",))
     assert np.array_equal(lone.reset()[0]["frame"], obs["frame"][1])
     over, action = False, np.float32([[0, 0, 1], [0, 0, 1]])
     while not over:
