@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ HELD_OUT = 80           # possible films at least that are kept from learning; h
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl expect`."""
     parser.add_argument("--out", metavar="FOLDER", default="runs/expect", help="where all goes (default: %(default)s)")
-    parser.add_argument("--films", type=int, default=400, help="possible films to learn from (default: %(default)s)")
-    parser.add_argument("--steps", type=int, nargs=2, default=[4000, 2000], metavar=("SEE", "FORETELL"),
-                        help="learning steps of perception, then of dynamics (default: 4000 2000)")
-    parser.add_argument("--quadruplets", type=int, default=60, help="of each concept (default: %(default)s)")
+    parser.add_argument("--films", type=int, default=240, help="possible films to learn from (default: %(default)s)")
+    parser.add_argument("--steps", type=int, nargs=2, default=[2500, 1000], metavar=("SEE", "FORETELL"),
+                        help="learning steps of perception, then of dynamics (default: 2500 1000)")
+    parser.add_argument("--quadruplets", type=int, default=40, help="of each concept (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of films, weights and batches (default: %(default)s)")
 
 
@@ -51,11 +52,13 @@ def run(args: argparse.Namespace) -> None:
     finally:
         studio.close()
     plato, losses = learn(learnt, args.steps, args.seed)
-    thresholds = calibrate(plato, _codes(plato, held_out[::2]), ALARMS)
+    half = len(held_out) // 2
+    thresholds = calibrate(plato, _codes(plato, held_out[:half]), ALARMS)
     found: dict[str, Any] = {
         "films": args.films, "steps": args.steps, "seed": args.seed, **losses, "objects": list(LABELS.values()),
+        "cpu_s": round(process_time()),
         "concepts": measure(plato, Plato(plato.labels, seed=args.seed + 1), tested),
-        "monitor": watch(plato, thresholds, _codes(plato, held_out[1::2]), tested)}
+        "monitor": watch(plato, thresholds, _codes(plato, held_out[half:]), tested)}
     with atomic_file(out / "plato.pt") as path:
         plato.save(path, thresholds=thresholds, seed=args.seed)
     with atomic_file(out / "expect.json") as path:
@@ -113,7 +116,7 @@ def watch(plato: Plato, thresholds: Tensor, free: Tensor, tested: dict[str, list
 
 
 def _film(studio: Studio, films: int, count: int, seed: int) -> tuple[tuple, list, dict[str, list[Quadruplet]]]:
-    """Films to learn from, as arrays; half as many, HELD_OUT at least, that are held out; quadruplets. From three separate seeds."""
+    """Films to learn from, as arrays; others that are held out; quadruplets. Each from a seed of its own."""
     learning, holding, testing = np.random.SeedSequence(seed).spawn(3)
     learnt = free_films(studio, films, np.random.default_rng(learning), _bar("films"))
     held_out = free_films(studio, max(films // 2, HELD_OUT), np.random.default_rng(holding), _bar("held-out films"))

@@ -1,4 +1,4 @@
-"""The picture of `surgrl expect`: a possible and an impossible film of each concept, and how surprising each frame is."""
+"""The picture of `surgrl expect`: a possible and an impossible film of each concept, and how each frame surprises."""
 
 from collections.abc import Sequence
 from pathlib import Path
