@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend must be chosen first
 from matplotlib.axes import Axes  # noqa: E402
 
-AROUND = (-6, -2, -1, 0, 1, 3)      # frames that are shown, from the first one after the cut
+AROUND = (-6, -3, -1, 0, 2, 4)      # frames that are shown, from the first one after the cut
 COLOURS = {"possible": SECOND, "impossible": ACCENT}
 
 
@@ -35,7 +35,8 @@ def draw(path: Path, plato: Plato, shown: Sequence[Quadruplet]) -> None:
                 _show(axis, film.images[frame], colour if changed else SOFT)
                 axis.set_xlabel(f"frame {frame}", fontsize=8, color=INK, labelpad=1)
             axes[0].set_ylabel(name, fontsize=10, color=colour)
-        rows[0][0].set_title(f"{quadruplet.concept}: {quadruplet.kind}", fontsize=11, color=INK, loc="left")
+        title = rows[0][0].set_title(f"{quadruplet.concept}: {quadruplet.kind}", fontsize=11, color=INK, loc="left")
+        title.set_in_layout(False)      # it is wider than the picture under it, which is not to be moved for that
         for axis in rows[:, -1]:
             axis.remove()
         _curves(figure.add_subplot(grid[0, 0].get_gridspec()[2 * block:2 * block + 2, -1]), quadruplet.cut,

@@ -49,14 +49,32 @@ def toy_trained():
     return trained, untrained
 
 
-def frames(count, seed=0, size=8):
-    """Pictures and labels (N, H, W): a bright square, label 2, on a dark ground, label 1."""
-    rng = np.random.default_rng(seed)
-    images, labels = np.full((count, SIDE, SIDE, 3), 40, np.uint8), np.ones((count, SIDE, SIDE), np.uint8)
+def films(count, seed=0, size=20):
+    """Pictures and labels (N, T, H, W): a bright square, label 2, moves straight on before a dark ground, label 1."""
+    rng, room = np.random.default_rng(seed), SIDE - size
+    images = np.full((count, FRAMES, SIDE, SIDE, 3), 40, np.uint8)
+    labels = np.ones(images.shape[:-1], np.uint8)
     for image, label in zip(images, labels, strict=True):
-        y, x = rng.integers(0, SIDE - size, 2)
-        image[y:y + size, x:x + size], label[y:y + size, x:x + size] = (200, 60, 60), 2
+        start, pace = rng.uniform(0, room, 2), rng.uniform(-2, 2, 2)
+        for t in range(FRAMES):
+            y, x = np.rint(np.abs((start + pace * t + room) % (2 * room) - room)).astype(int)       # off the edge again
+            image[t, y:y + size, x:x + size], label[t, y:y + size, x:x + size] = (200, 60, 60), 2
     return images, labels
+
+
+def frames(count, seed=0):
+    """Pictures and labels (N, H, W) of as many squares."""
+    return tuple(part[:, 0] for part in films(count, seed))
+
+
+@pytest.fixture(scope="module")
+def square_trained():
+    """Perception and dynamics of moving squares."""
+    plato, seen = Plato((1, 2)), films(100)
+    learn_perception(plato, *(part.reshape(-1, *part.shape[2:]) for part in seen), steps=350, batch=16)
+    codes = torch.stack([plato.encode(*film) for film in zip(*seen, strict=True)])
+    learn_dynamics(plato, codes, steps=250, batch=16)
+    return plato
 
 
 def test_slots_in_another_order_give_the_same_predictions_in_that_order():
@@ -99,17 +117,31 @@ def test_films_that_are_not_spliced_are_told_wrongly_by_a_network_that_learnt_no
     assert scores[0] >= 0.95 and scores[1] <= 0.1
 
 
-def test_perception_learns_where_an_object_is():
-    plato, (images, labels) = Plato((1, 2)), frames(200)
-    learn_perception(plato, images, labels, steps=250)
-    seen, marked = frames(20, seed=1)
-    with torch.no_grad():
-        drawn = plato.perception.decode(plato.encode(seen, marked)[:, 1])[:, 3] > 0.5
-        untrained = Plato((1, 2)).perception.decode(plato.encode(seen, marked)[:, 1])[:, 3] > 0.5
-    true = torch.as_tensor(marked == 2)[:, ::2, ::2]
-    iou = [float(((mask & true).sum((1, 2)) / (mask | true).sum((1, 2))).mean()) for mask in (drawn, untrained)]
+def test_perception_learns_where_an_object_is(square_trained):
+    images, labels = (part[:, 0] for part in films(20, seed=1))
+    true, iou = torch.as_tensor(labels == 2)[:, ::2, ::2], []
+    for plato in (square_trained, Plato((1, 2))):
+        with torch.no_grad():
+            drawn = plato.perception.decode(plato.encode(images, labels)[:, 1])[:, 3] > 0.5
+        iou.append(float(((drawn & true).sum((1, 2)) / (drawn | true).sum((1, 2))).mean()))
     print(iou)
     assert iou[0] > 0.5 > 0.2 > iou[1]
+
+
+def test_the_monitor_flags_a_square_that_jumps_and_none_that_moves_on(square_trained):
+    held_out = torch.stack([square_trained.encode(*film) for film in zip(*films(60, seed=2), strict=True)])
+    monitor = Monitor(square_trained, calibrate(square_trained, held_out, 0.1))
+    images, labels = films(40, seed=3)
+    possible, jumped, cut = [], [], FRAMES // 2
+    for k in range(20):
+        for told, other in ((possible, k), (jumped, k + 20)):       # from `cut` on, another square's way
+            monitor.reset()
+            flags = [monitor.look(images[k if t < cut else other, t], labels[k if t < cut else other, t]).flagged
+                     for t in range(cut + 1)]
+            told.append((any(flags[:-1]), 2 in flags[-1]))
+    print(np.mean(possible, 0), np.mean(jumped, 0))
+    assert np.mean(possible) <= 0.1                     # neither earlier nor then
+    assert np.mean(jumped, 0)[1] >= 0.9 and np.mean(jumped, 0)[0] == np.mean(possible, 0)[0]
 
 
 def test_dynamics_leaves_perception_as_it_is():

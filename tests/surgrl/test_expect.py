@@ -34,7 +34,7 @@ def made(studio):
 def expected(tmp_path_factory):
     """The folder that a short run of the command leaves, and its figures."""
     out = tmp_path_factory.mktemp("expect")
-    words = ["--films", "40", "--steps", "150", "60", "--quadruplets", "3"]
+    words = ["--films", "20", "--steps", "300", "100", "--quadruplets", "3"]
     assert main(["expect", "--out", str(out), *words]) == 0
     return out, json.loads((out / "expect.json").read_text())
 
