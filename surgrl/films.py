@@ -2,7 +2,7 @@
 
 The arm is put on a path (`scene.place`) that obeys what the simulator would hold it to: its speed and workspace, the
 tissue, and a flap that stands up like a wall. Flap and lesion do not move: the simulator's sheet would fall, and its
-jaws meet it only when they close, so here somebody else holds it.
+jaws meet it only when they close, so here somebody else holds it. Marker and lesion are not solid, as in Reach.
 """
 
 from typing import Any, NamedTuple
