@@ -22,7 +22,10 @@ COLOURS = {"possible": SECOND, "impossible": ACCENT}
 
 
 def draw(path: Path, plato: Plato, shown: Sequence[Quadruplet]) -> None:
-    """PNG with two rows for each quadruplet: the first possible film, and the impossible one that begins like it."""
+    """PNG with two rows for each quadruplet: the first possible film, and the impossible one that begins like it.
+
+    The curves are means of both films of a pair, whose sum is scored.
+    """
     figure, grid = plt.subplots(2 * len(shown), len(AROUND) + 1, figsize=(13, 2.9 * len(shown)), squeeze=False,
                                 width_ratios=[1] * len(AROUND) + [3.2], layout="constrained")
     for block, quadruplet in enumerate(shown):
@@ -35,13 +38,14 @@ def draw(path: Path, plato: Plato, shown: Sequence[Quadruplet]) -> None:
                 _show(axis, film.images[frame], colour if changed else SOFT)
                 axis.set_xlabel(f"frame {frame}", fontsize=8, color=INK, labelpad=1)
             axes[0].set_ylabel(name, fontsize=10, color=colour)
-        title = rows[0][0].set_title(f"{quadruplet.concept}: {quadruplet.kind}", fontsize=11, color=INK, loc="left")
-        title.set_in_layout(False)      # it is wider than the picture under it, which is not to be moved for that
+        rows[0][0].set_title(" ", fontsize=11)      # room for a text that is wider than the picture under it
+        rows[0][0].text(0, 1.06, f"{quadruplet.concept}: {quadruplet.kind}", fontsize=11, color=INK,
+                        transform=rows[0][0].transAxes, in_layout=False)
         for axis in rows[:, -1]:
             axis.remove()
         _curves(figure.add_subplot(grid[0, 0].get_gridspec()[2 * block:2 * block + 2, -1]), quadruplet.cut,
-                {"possible": frame_surprise(plato.surprise(codes.possible))[0],
-                 "impossible": frame_surprise(plato.surprise(codes.impossible))[0]})
+                {"possible": frame_surprise(plato.surprise(codes.possible)).mean(0),
+                 "impossible": frame_surprise(plato.surprise(codes.impossible)).mean(0)})
     figure.savefig(path, dpi=100, format="png")
     plt.close(figure)
 
@@ -62,7 +66,7 @@ def _curves(axis: Axes, cut: int, curves: dict[str, Array]) -> None:
         frames = np.arange(1, len(values))
         axis.plot(frames, values[1:], color=COLOURS[name], marker="o", markersize=3, linewidth=1.6, label=name)
     axis.set_ylim(0)
-    axis.set_ylabel("surprise", fontsize=9, color=INK)
+    axis.set_ylabel("surprise, mean of the pair", fontsize=9, color=INK)
     axis.set_xlabel("frame", fontsize=9, color=INK)
     axis.tick_params(colors=INK, labelsize=8)
     axis.legend(frameon=False, fontsize=9, labelcolor=INK)
