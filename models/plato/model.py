@@ -73,8 +73,8 @@ class Plato(nn.Module):
         except FileNotFoundError:
             raise
         except Exception as error:      # whatever a damaged file makes torch, pickle or zip raise
-            raise ValueError(f"{path}: damaged, or no PLATO model ({str(error).splitlines()[0]}); "
-                             "make one with `surgrl expect`") from error
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{path}: damaged, or no PLATO model ({reason}); make one with `surgrl expect`") from error
         if not known:
             raise ValueError(f"{path}: format {saved['format']}, this code reads {FORMAT}; train anew")
         return model, saved["extras"]

@@ -210,6 +210,9 @@ def test_what_cannot_be_is_told(tmp_path):
     (tmp_path / "broken.pt").write_bytes(b"PK not a model")
     with pytest.raises(ValueError, match="surgrl expect"):
         Plato.load(tmp_path / "broken.pt")
+    torch.save({"weights": {}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="no PLATO model"):
+        Plato.load(tmp_path / "other.pt")
     plato.save(tmp_path / "bare.pt")
     with pytest.raises(ValueError, match="no thresholds"):
         Monitor.load(tmp_path / "bare.pt")
