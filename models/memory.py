@@ -16,6 +16,7 @@ Array = NDArray[Any]
 FORMAT = 1
 SIGNALS = ("mask", "expert")                                        # what may be stored beside a frame
 VIEWS = ("original", "successor", "step_reward", "same_episode")    # what follows from what is stored
+SEQUENCE = "sequence:"                                              # and K steps at a time: "sequence:5"
 
 
 class EpisodeMemory:
@@ -100,18 +101,25 @@ class EpisodeMemory:
         mask (B, stack, h, w) uint8 in {0, 1}, of each stacked frame; expert (B, A), NaN where unknown;
         original (B, C, h, w) = obs, for whoever wants it after obs has been augmented;
         successor (B, C, h, w), one step later; step_reward (B, 1), of that one step;
-        same_episode (B, C, h, w), a moment of the same episode more than one step away where there is one.
+        same_episode (B, C, h, w), a moment of the same episode more than one step away where there is one;
+        sequence:K, the K steps from obs on, under five names: sequence/action (B, K, A); sequence/reward (B, K, 1);
+        sequence/obs (B, K, C, h, w), what followed each step; sequence/terminal (B, K, 1) float, 1 where that step
+        ended the world; sequence/alive (B, K, 1) float, 1 where there was such a step. After the episode's end its
+        last frame repeats, with action and reward 0. Of several K the longest is given: take the first of it.
         """
         needs = tuple(needs)
+        steps = max((self._steps(name) for name in needs if name.startswith(SEQUENCE)), default=0)
+        needs = [name for name in needs if not name.startswith(SEQUENCE)]
         for name in needs:
             if name not in self.extras + VIEWS:
-                raise ValueError(f"memory cannot give {name!r}; it has: {', '.join(self.extras + VIEWS)}"
+                listed = ", ".join((*self.extras, *VIEWS, f"{SEQUENCE}K"))
+                raise ValueError(f"memory cannot give {name!r}; it has: {listed}"
                                  + (f" (store it with extras=({name!r}, ...))" if name in SIGNALS else ""))
         fields = self._fields
         slot = self._draw(size, demo_share)
         end, reward, discount = self._look_ahead(slot)
         obs = self._stacked(slot)
-        extra: dict[str, Tensor] = {}
+        extra: dict[str, Tensor] = self._sequence(slot, steps) if steps else {}
         for name in needs:
             if name == "mask":
                 extra[name] = self._masks(slot)
@@ -217,6 +225,28 @@ class EpisodeMemory:
         # Only `terminated` stops the bootstrap; a time limit does not end the world.
         discount[self._fields["terminal"][end]] = 0.0
         return end, reward.astype(np.float32)[:, None], discount.astype(np.float32)[:, None]
+
+    def _steps(self, need: str) -> int:
+        """K of `sequence:K`."""
+        steps = need.removeprefix(SEQUENCE)
+        if not (steps.isdecimal() and 1 <= int(steps) < self.capacity):
+            raise ValueError(f"memory cannot give {need!r}; the steps after {SEQUENCE!r} must be a whole number "
+                             f"in 1..{self.capacity - 1}")
+        return int(steps)
+
+    def _sequence(self, slot: Array, steps: int) -> dict[str, Tensor]:
+        """The steps from each slot (B,) on: see sample."""
+        slots = [slot]
+        for _ in range(steps):
+            slots.append(self._pool.after[slots[-1]])
+        start, after = np.stack(slots[:-1], axis=1), np.stack(slots[1:], axis=1)        # (B, K) each
+        alive = start != after                                  # the last frame of an episode follows itself
+        values = {"reward": self._fields["reward"][start], "alive": alive,
+                  "terminal": alive & self._fields["terminal"][after]}
+        return {"sequence/obs": self._stacked(after.ravel()).unflatten(0, after.shape),
+                "sequence/action": torch.from_numpy(self._fields["action"][start])} | {
+                    f"sequence/{name}": torch.from_numpy(value.astype(np.float32)[..., None])
+                    for name, value in values.items()}
 
     def _history(self, slot: Array) -> list[Array]:
         """Slots of the stacked frames, oldest first; `stack` arrays (B,)."""

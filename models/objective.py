@@ -1,7 +1,7 @@
 """What every representation objective looks like: a loss that shapes the latent beside the critic's."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ class Objective(nn.Module, ABC):
     An objective with weight 0 is never called and draws nothing from the agent's randomness.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()   # entries of batch.extra: see EpisodeMemory.sample
+    needs: tuple[str, ...] = ()     # entries of batch.extra: see EpisodeMemory.sample; may be set in __init__
 
     def __init__(self, encoder: Encoder, action_dim: int):
         """encoder: the agent's own, to read its sizes from or to copy; it is not kept."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from models.memory import EpisodeMemory
 
 SHAPE = (4, 5, 3)
-ALL = ("mask", "expert", "original", "successor", "step_reward", "same_episode")
+STEPS = 4
+ALL = ("mask", "expert", "original", "successor", "step_reward", "same_episode", f"sequence:{STEPS}")
 
 
 def frame_of(number):
@@ -58,6 +59,7 @@ class Reference:
         memory, found = self.memory, numbers(batch.obs)
         after, successor = numbers(batch.next_obs), numbers(batch.extra["successor"])
         other = numbers(batch.extra["same_episode"])
+        followed = numbers(batch.extra["sequence/obs"].flatten(0, 1)).reshape(len(found), STEPS, -1)
         assert (numbers(batch.extra["original"]) == found).all()
         for i, number in enumerate(found[:, -1]):
             episode = next(e for e in self.episodes if number in e["frames"][:-1])
@@ -80,9 +82,17 @@ class Reference:
             assert batch.extra["step_reward"][i].item() == number % 7
             for mask, shown in zip(batch.extra["mask"][i], stack(t), strict=True):
                 assert (mask.numpy() == mask_of(shown)).all()
+            for k in range(STEPS):
+                step = {name: batch.extra[f"sequence/{name}"][i, k].tolist()
+                        for name in ("action", "reward", "alive", "terminal")}
+                number, alive = frames[min(t + k, len(frames) - 1)], t + k < len(frames) - 1
+                assert list(followed[i, k]) == stack(min(t + k + 1, len(frames) - 1))
+                assert step["action"] == (pytest.approx([number / 1e4, -1]) if alive else [0, 0])
+                assert step["reward"] == [number % 7 * alive] and step["alive"] == [alive]
+                assert step["terminal"] == [episode["terminated"] and t + k == len(frames) - 2]
             assert other[i, -1] in frames
             if len(frames) > 3:
-                assert abs(other[i, -1] - number) > 1
+                assert abs(other[i, -1] - found[i, -1]) > 1
 
 
 def new_memory(capacity=40, **options):
@@ -174,6 +184,37 @@ def test_images_are_channels_last_in_memory():
     batch = memory.sample(4)
     assert batch.obs.shape == (4, 9, 4, 5) and batch.obs.dtype == torch.uint8
     assert batch.obs.is_contiguous(memory_format=torch.channels_last)
+    images = memory.sample(4, ("sequence:3",)).extra["sequence/obs"]
+    assert images.shape == (4, 3, 9, 4, 5) and images.dtype == torch.uint8
+    assert images.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_of_several_sequences_the_longest_is_given_and_begins_as_the_shorter():
+    batches = []
+    for needs in (("sequence:2",), ("sequence:2", "sequence:5", "sequence:3")):
+        memory = new_memory()
+        Reference(memory).live(9, True, False)
+        batches.append(memory.sample(6, needs).extra)
+    short, long = batches
+    assert short.keys() == long.keys() and all(value.shape[1] == 5 for value in long.values())
+    assert all(torch.equal(value, long[name][:, :2]) for name, value in short.items())
+
+
+def test_asking_for_a_sequence_changes_no_draw():
+    batches = []
+    for needs in ((), ("sequence:3",)):
+        memory = new_memory()
+        Reference(memory).live(9, True, False)
+        batches.append([numbers(memory.sample(6, needs).obs).tolist() for _ in range(2)])
+    assert batches[0] == batches[1]
+
+
+@pytest.mark.parametrize("steps", ["0", "-1", "", "2.5", "two", "40", " 3", "\u00b2"])
+def test_a_sequence_of_no_whole_number_of_steps_is_refused(steps):
+    memory = new_memory()
+    Reference(memory).live(3, True, False)
+    with pytest.raises(ValueError, match=r"'sequence:.*'; the steps .* whole number in 1\.\.39"):
+        memory.sample(4, (f"sequence:{steps}",))
 
 
 def test_frames_are_stored_once():
