@@ -14,7 +14,15 @@ from .agent import Agent
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
 ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
-OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
+OBJECTIVES = {
+    "dear": "objectives.dear:Dear",
+    "curl": "objectives.curl:Curl",
+    "ted": "objectives.ted:Ted",
+    "dbc": "objectives.dbc:Dbc",
+    "triplet": "objectives.triplet:Triplet",
+    "tcn": "objectives.tcn:Tcn",
+    "scvrl": "objectives.scvrl:Scvrl",
+}
 
 
 def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Mapping[str, Any]] = (),

@@ -13,7 +13,10 @@ class Encode(Protocol):
     """How an objective turns further images into latents."""
 
     def __call__(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """(B, C, H, W) uint8, freshly augmented -> (B, D), by the agent's encoder or by the one given."""
+        """(B, C, H, W) uint8, freshly augmented -> (B, D), by the agent's encoder or by the one given.
+
+        Of clips (B, T, C, H, W) all images of one are augmented alike -> (B, T, D).
+        """
         ...
 
 

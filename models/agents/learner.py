@@ -123,8 +123,12 @@ class Learner(ABC):
         return batch, obs if self.views == 1 else torch.cat(images)
 
     def _encode(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D)."""
-        return self._look(self.shift(images)[0], encoder)
+        """For objectives: (B, C, H, W) uint8, freshly shifted -> (B, D); clips (B, T, C, H, W) -> (B, T, D)."""
+        if images.dim() == 4:
+            return self._look(self.shift(images)[0], encoder)
+        # As planes of one picture the images of a clip move together, or the shift would look like motion.
+        moved = self.shift(images.flatten(1, 2))[0].unflatten(1, images.shape[1:3])
+        return self._look(moved.flatten(0, 1), encoder).unflatten(0, images.shape[:2])
 
     def _look(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
         """(B, C, H, W) uint8 as they are -> (B, D) float32."""
