@@ -22,6 +22,15 @@ OBJECTIVES = {
     "triplet": "objectives.triplet:Triplet",
     "tcn": "objectives.tcn:Tcn",
     "scvrl": "objectives.scvrl:Scvrl",
+    "autoencoder": "objectives.autoencoder:Autoencoder",
+    "vae": "objectives.vae:Vae",
+    "darla": "objectives.darla:Darla",
+    "forward": "objectives.forward:Forward",
+    "inverse": "objectives.inverse:Inverse",
+    "icm": "objectives.icm:Icm",
+    "stadie": "objectives.stadie:Stadie",
+    "counts": "objectives.counts:Counts",
+    "latent_k": "objectives.latent_k:LatentK",
 }
 
 

@@ -1,7 +1,7 @@
 """What every representation objective looks like: a loss that shapes the latent beside the critic's."""
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ class Objective(nn.Module, ABC):
     """
 
     needs: tuple[str, ...] = ()     # entries of batch.extra: see EpisodeMemory.sample; may be set in __init__
+    shapes_encoder: ClassVar[bool] = True   # False: it only pays a bonus, which asks for an agent that earns rewards
 
     def __init__(self, encoder: Encoder, action_dim: int):
         """encoder: the agent's own, to read its sizes from or to copy; it is not kept."""
@@ -45,7 +46,11 @@ class Objective(nn.Module, ABC):
         return z
 
     def bonus(self, batch: Batch, z: Tensor, encode: Encode) -> Tensor | float:
-        """Intrinsic reward (B, 1), added to batch.reward; called without gradient."""
+        """Intrinsic reward (B, 1), added to batch.reward; called without gradient, before loss() of the same batch.
+
+        It is paid for the first of the n steps that batch.reward sums, so an intrinsic return counts about 1/n of
+        what it would with one-step returns. The objective's weight does not multiply it.
+        """
         return 0.0
 
     def after_step(self, encoder: nn.Module) -> None:

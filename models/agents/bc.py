@@ -39,7 +39,7 @@ class Bc(Learner):
         actor = Actor(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, shaping=[], action_dim=action_dim,
                          lr=lr, batch_size=batch_size, shift=shift, views=1, explore_steps=0, demo_share=demo_share,
-                         imitation=1.0, bf16=bf16)
+                         imitation=1.0, bf16=bf16, rewarded=False)
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of encoder, objectives and actor on one batch."""

@@ -33,12 +33,13 @@ class Learner(ABC):
     def __init__(self, encoder: Encoder, actor: nn.Module, proprio_dim: int,
                  objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device, *,
                  shaping: Sequence[nn.Module], action_dim: int, lr: float, batch_size: int, shift: int, views: int,
-                 explore_steps: int, demo_share: float, imitation: float, bf16: bool):
+                 explore_steps: int, demo_share: float, imitation: float, bf16: bool, rewarded: bool):
         """actor: latent and proprio to the mean action. shaping: modules that learn in one step with the encoder.
 
         shift: px. views: augmented views of every image. explore_steps: steps of uniform actions to begin with.
         demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of
         the squared error to the expert's action. bf16: convolve in bfloat16 while learning (not while acting).
+        rewarded: whether rewards are learnt from, and so a bonus.
         """
         if not (views >= 1 and batch_size >= 1 and 0 <= shift < min(encoder.size) and imitation >= 0):
             raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
@@ -53,7 +54,11 @@ class Learner(ABC):
         self.standardise = Standardise(proprio_dim).to(device)
         # Weight 0 is exactly the baseline: such an objective is never asked, so it draws no random number.
         active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
-        self.objectives = nn.ModuleDict({type(part).__name__.lower(): part for part, _ in active})
+        self.objectives = nn.ModuleDict()
+        # Not add_module, which refuses the name of any method of a module: `forward` is an objective, too.
+        self.objectives._modules.update({_name(part): part for part, _ in active})
+        for objective in self.objectives.values():
+            _refuse_idle(objective, encoder, rewarded)
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys([name for objective, _ in active for name in objective.needs]
                                          + ["expert"] * (imitation > 0)))
@@ -180,6 +185,22 @@ class Learner(ABC):
             objective.after_step(self.encoder)
         values = torch.stack([value.detach() for value in metrics.values()]).tolist()   # one transfer for all
         return dict(zip(metrics, values, strict=True))
+
+
+def _name(objective: Objective) -> str:
+    """As in models/make.py: its file bears its name."""
+    return type(objective).__module__.rpartition(".")[2]
+
+
+def _refuse_idle(objective: Objective, encoder: nn.Module, rewarded: bool) -> None:
+    """ValueError for an objective that could change nothing of what this agent learns."""
+    if not (objective.shapes_encoder or rewarded):
+        raise ValueError(f"objective {_name(objective)!r} only pays a bonus, and this agent learns from no rewards: "
+                         "leave it out, or take an agent with a critic (drqv2 with q_weight above 0, or sac)")
+    pays = type(objective).bonus is not Objective.bonus
+    if not (pays or any(weight.requires_grad for weight in encoder.parameters())):
+        raise ValueError(f"objective {_name(objective)!r} shapes the encoder, and this encoder is frozen: leave it "
+                         "out, or take an encoder that learns")
 
 
 def refuse_non_finite(losses: dict[str, Tensor]) -> None:
