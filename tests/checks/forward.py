@@ -12,7 +12,7 @@ from .toy import encode_by, encoder, learn, walk
 def measure() -> Check:
     """Control: the same, having learnt with the actions of other steps."""
     return Check(_share_left(shuffled=False), _share_left(shuffled=True), 0.4, higher=False,
-                 what="latent error on unseen steps over that of saying that nothing changes; control: actions shuffled")
+                 what="latent error on unseen steps over that of foretelling no change; control: actions shuffled")
 
 
 def _share_left(shuffled: bool) -> float:
