@@ -45,7 +45,8 @@ def _walk(count: int, random: torch.Generator) -> Batch:
     start = torch.randint(3, 12, (count, 1, 2), generator=random)
     place = torch.cat([start, start + action.cumsum(1)], dim=1).clamp(0, 14)                # (B, 1 + K, 2)
     images = squares(place.flatten(0, 1), torch.full((count * (STEPS + 1), 3), 255)).unflatten(0, (count, -1))
+    reward = place[:, 1:].sum(2, keepdim=True) / 7 - 2
     column = torch.ones(count, STEPS, 1)
     return batch_of(images[:, 0], action[:, 0] / 3, **{
-        "sequence/obs": images[:, 1:], "sequence/action": place.diff(dim=1) / 3, "sequence/reward": place[:, 1:].sum(2, keepdim=True) / 7 - 2,
+        "sequence/obs": images[:, 1:], "sequence/action": place.diff(dim=1) / 3, "sequence/reward": reward,
         "sequence/alive": column, "sequence/terminal": 0 * column})
