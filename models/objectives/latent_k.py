@@ -17,6 +17,7 @@ class LatentK(Objective):
     Differs from MR.Q: latents are `features` normalised numbers of the agent's own, whose actor and critic stay
     DrQ-v2's or SAC's; the model is one network of state and action. isolate=False lets the critic shape the encoder
     too, which MR.Q does not.
+    Foretelling alone does not hold the latent up: where rewards tell nothing its spread (latent_std) may shrink.
     """
 
     def __init__(self, encoder: Encoder, action_dim: int, *, steps: int = 5, features: int = 50, hidden: int = 512,
