@@ -94,10 +94,10 @@ def test_autoencoder_decays_code_and_decoder_as_it_says(make_small, make_memory)
 
 def test_divergence_is_what_many_draws_say():
     torch.manual_seed(0)
-    mean, log_variance = torch.tensor([[0.7, -1.5, 0.0]]), torch.tensor([[0.4, -2.0, 0.1]])
+    mean, log_variance = torch.tensor([[0.7, -1.5, 0.0]]), torch.tensor([[0.4, -2.0, 1.0]])
     codes = drawn(mean, log_variance, torch.randn(400_000, 3))
     told = Normal(mean, (0.5 * log_variance).exp()).log_prob(codes) - Normal(0, 1).log_prob(codes)
-    assert torch.allclose(divergence(mean, log_variance), told.mean(0), rtol=0.01, atol=1e-4)
+    assert torch.allclose(divergence(mean, log_variance), told.mean(0), rtol=0.01)
 
 
 @pytest.mark.parametrize("method", [Vae, Darla])
