@@ -51,6 +51,7 @@ class Simple(nn.Module):
     """Two convolutions on brightness alone: ML-Agents' `simple` encoder, which DVC's agents see through."""
 
     latent_dim: int
+    projected = False
 
     def __init__(self, channels: int, size: tuple[int, int], *, width: int = 16, grey: bool = True):
         """size: (H, W) px. width: of the first convolution, half of the second's. grey: drop the colours."""

@@ -21,7 +21,24 @@ AUGMENTS = {"shift": "augment:RandomShift", "crop": "augments.place:Crop", "tran
             "cutout_colour": "augments.hide:CutoutColour", "grayscale": "augments.colour:Grayscale",
             "jitter": "augments.colour:Jitter", "conv": "augments.texture:Conv", "overlay": "augments.texture:Overlay",
             "flip": "augments.turn:Flip", "rotate": "augments.turn:Rotate"}
-OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
+OBJECTIVES = {
+    "dear": "objectives.dear:Dear",
+    "curl": "objectives.curl:Curl",
+    "ted": "objectives.ted:Ted",
+    "dbc": "objectives.dbc:Dbc",
+    "triplet": "objectives.triplet:Triplet",
+    "tcn": "objectives.tcn:Tcn",
+    "scvrl": "objectives.scvrl:Scvrl",
+    "autoencoder": "objectives.autoencoder:Autoencoder",
+    "vae": "objectives.vae:Vae",
+    "darla": "objectives.darla:Darla",
+    "forward": "objectives.forward:Forward",
+    "inverse": "objectives.inverse:Inverse",
+    "icm": "objectives.icm:Icm",
+    "stadie": "objectives.stadie:Stadie",
+    "counts": "objectives.counts:Counts",
+    "latent_k": "objectives.latent_k:LatentK",
+}
 
 
 def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Mapping[str, Any]] = (),

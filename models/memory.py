@@ -14,8 +14,9 @@ from .episodes import EpisodePool
 
 Array = NDArray[Any]
 FORMAT = 1
-SIGNALS = ("mask", "expert")                                        # what may be stored beside a frame
+SIGNALS = ("mask", "expert", "right")                               # what may be stored beside a frame
 VIEWS = ("original", "successor", "step_reward", "same_episode")    # what follows from what is stored
+COUNTED = ("sequence:", "near:", "far:")                            # and with a number of steps: "sequence:5"
 
 
 class EpisodeMemory:
@@ -50,6 +51,8 @@ class EpisodeMemory:
             self._fields["mask"] = np.empty((capacity, -(-height * width // 8)), np.uint8)
         if "expert" in extras:
             self._fields["expert"] = np.empty((capacity, action_dim), np.float32)
+        if "right" in extras:       # as large as the frame itself
+            self._fields["right"] = np.empty((capacity, *frame_shape), np.uint8)
 
     def __len__(self) -> int:
         """Steps that can be drawn."""
@@ -70,7 +73,8 @@ class EpisodeMemory:
         """Start an episode with its first frame (h, w, 3) uint8, proprio (P,), and the signals of that frame.
 
         signals: mask (h, w), non-zero = instrument; expert (A,) = the action a demonstrator would take here
-        (left out: unknown, NaN in the batch). A demonstration (`demo`) is never dropped.
+        (left out: unknown, NaN in the batch); right (h, w, 3) uint8, what the endoscope's right eye sees.
+        A demonstration (`demo`) is never dropped.
         """
         moment = self._checked(frame, proprio, signals)
         self._write(self._pool.begin(demo), moment)
@@ -106,33 +110,48 @@ class EpisodeMemory:
 
         needs, each an entry of batch.extra:
         mask (B, stack, h, w) uint8 in {0, 1}, of each stacked frame; expert (B, A), NaN where unknown;
+        right (B, C, h, w), what the right eye sees while the left one sees obs;
         original (B, C, h, w) = obs, for whoever wants it after obs has been augmented;
         successor (B, C, h, w), one step later; step_reward (B, 1), of that one step;
-        same_episode (B, C, h, w), a moment of the same episode more than one step away where there is one.
+        far:N (B, C, h, w), a moment of the same episode more than N steps away, or the farthest there is where the
+        episode is too short for that; same_episode, the same with N = 1; near:N (B, C, h, w), another moment of it
+        at most N steps away;
+        sequence:K, the K steps from obs on, under five names: sequence/action (B, K, A); sequence/reward (B, K, 1);
+        sequence/obs (B, K, C, h, w), what followed each step; sequence/terminal (B, K, 1) float, 1 where that step
+        ended the world; sequence/alive (B, K, 1) float, 1 where there was such a step. After the episode's end its
+        last frame repeats, with action and reward 0. Of several K the longest is given: take the first of it.
         """
         needs = tuple(needs)
+        counts = {name: self._steps(name) for name in needs if name.startswith(COUNTED)}
+        steps = max((count for name, count in counts.items() if name.startswith("sequence:")), default=0)
+        needs = [name for name in needs if not name.startswith("sequence:")]
         for name in needs:
-            if name not in self.extras + VIEWS:
-                raise ValueError(f"memory cannot give {name!r}; it has: {', '.join(self.extras + VIEWS)}"
+            if name not in (*self.extras, *VIEWS, *counts):
+                listed = ", ".join((*self.extras, *VIEWS, "sequence:K", "near:N", "far:N"))
+                raise ValueError(f"memory cannot give {name!r}; it has: {listed}"
                                  + (f" (store it with extras=({name!r}, ...))" if name in SIGNALS else ""))
         fields = self._fields
         slot = self._draw(size, demo_share) if slots is None else slots
         end, reward, discount = self._look_ahead(slot)
         obs = self._stacked(slot)
-        extra: dict[str, Tensor] = {}
+        extra: dict[str, Tensor] = self._sequence(slot, steps) if steps else {}
         for name in needs:
             if name == "mask":
                 extra[name] = self._masks(slot)
             elif name == "expert":
                 extra[name] = torch.from_numpy(fields["expert"][slot])
+            elif name == "right":
+                extra[name] = self._stacked(slot, name)
             elif name == "original":
                 extra[name] = obs
             elif name == "successor":
                 extra[name] = self._stacked(self._pool.after[slot])
             elif name == "step_reward":
                 extra[name] = torch.from_numpy(fields["reward"][slot][:, None])
+            elif name.startswith("near:"):
+                extra[name] = self._stacked(self._near(slot, counts[name]))
             else:
-                extra[name] = self._stacked(self._elsewhere(slot))
+                extra[name] = self._stacked(self._far(slot, counts.get(name, 1)))
         return Batch(obs, torch.from_numpy(fields["proprio"][slot]), torch.from_numpy(fields["action"][slot]),
                      torch.from_numpy(reward), torch.from_numpy(discount), self._stacked(end),
                      torch.from_numpy(fields["proprio"][end]), extra)
@@ -181,6 +200,11 @@ class EpisodeMemory:
                 raise ValueError(f"mask has shape {mask.shape}; every frame needs one "
                                  f"of {self.frame_shape[:2]}")
             moment["mask"] = np.packbits(mask != 0)
+        if "right" in self.extras:
+            moment["right"] = np.asarray(signals.get("right"))
+            if moment["right"].shape != self.frame_shape or moment["right"].dtype != np.uint8:
+                raise ValueError(f"right is {moment['right'].dtype} {moment['right'].shape}; every frame needs one, "
+                                 f"uint8 {self.frame_shape}")
         if "expert" in self.extras:
             moment["expert"] = np.asarray(signals.get("expert", np.nan), np.float32)
             if moment["expert"].shape not in ((), self._fields["action"].shape[1:]):
@@ -226,6 +250,28 @@ class EpisodeMemory:
         discount[self._fields["terminal"][end]] = 0.0
         return end, reward.astype(np.float32)[:, None], discount.astype(np.float32)[:, None]
 
+    def _steps(self, need: str) -> int:
+        """The number in `sequence:K`, `near:N`, `far:N`."""
+        kind, _, steps = need.partition(":")
+        if not (steps.isdecimal() and 1 <= int(steps) < self.capacity):
+            raise ValueError(f"memory cannot give {need!r}; the steps after '{kind}:' must be a whole number "
+                             f"in 1..{self.capacity - 1}")
+        return int(steps)
+
+    def _sequence(self, slot: Array, steps: int) -> dict[str, Tensor]:
+        """The steps from each slot (B,) on: see sample."""
+        slots = [slot]
+        for _ in range(steps):
+            slots.append(self._pool.after[slots[-1]])
+        start, after = np.stack(slots[:-1], axis=1), np.stack(slots[1:], axis=1)        # (B, K) each
+        alive = start != after                                  # the last frame of an episode follows itself
+        values = {"reward": self._fields["reward"][start], "alive": alive,
+                  "terminal": alive & self._fields["terminal"][after]}
+        return {"sequence/obs": self._stacked(after.ravel()).unflatten(0, after.shape),
+                "sequence/action": torch.from_numpy(self._fields["action"][start])} | {
+                    f"sequence/{name}": torch.from_numpy(value.astype(np.float32)[..., None])
+                    for name, value in values.items()}
+
     def _history(self, slot: Array) -> list[Array]:
         """Slots of the stacked frames, oldest first; `stack` arrays (B,)."""
         slots = [slot]
@@ -233,9 +279,9 @@ class EpisodeMemory:
             slots.append(self._pool.before[slots[-1]])
         return slots[::-1]
 
-    def _stacked(self, slot: Array) -> Tensor:
+    def _stacked(self, slot: Array, field: str = "frame") -> Tensor:
         """(B, 3*stack, h, w) uint8, NHWC in memory."""
-        frames = [self._fields["frame"][slots] for slots in self._history(slot)]    # (B, h, w, 3) each
+        frames = [self._fields[field][slots] for slots in self._history(slot)]      # (B, h, w, 3) each
         if self.stack == 1:
             return torch.from_numpy(frames[0]).permute(0, 3, 1, 2)
         images = np.empty((len(slot), *self.frame_shape[:2], 3 * self.stack), np.uint8)
@@ -252,14 +298,30 @@ class EpisodeMemory:
         masks = np.unpackbits(bits, axis=2, count=height * width)
         return torch.from_numpy(masks.reshape(len(slot), self.stack, height, width))
 
-    def _elsewhere(self, slot: Array) -> Array:
-        """For each slot another of its episode, more than one step away; any, if the episode is too short."""
+    def _near(self, slot: Array, steps: int) -> Array:
+        """For each slot, which is never an episode's last, another of its episode at most so many steps away."""
+        slots, step, length = self._around(slot)
+        low, high = np.maximum(step - steps, 0), np.minimum(step + steps, length - 1)
+        draw = low + self.rng.integers(high - low)
+        draw += draw >= step                                            # itself left out
+        return _picked(slots, draw)
+
+    def _far(self, slot: Array, steps: int) -> Array:
+        """For each slot another of its episode, more than so many steps away; or the farthest there is."""
+        slots, step, length = self._around(slot)
+        low, high = np.maximum(step - steps, 0), np.minimum(step + steps, length - 1)
+        close = high - low + 1                                          # frames too close, itself among them
+        draw = self.rng.integers(np.maximum(length - close, 1))
+        draw += np.where(draw >= low, close, 0)
+        farthest = np.where(step > length - 1 - step, 0, length - 1)
+        return _picked(slots, np.where(close < length, draw, farthest))
+
+    def _around(self, slot: Array) -> tuple[list[list[int]], Array, Array]:
+        """For each slot: those of its episode, its place among them, and how many they are."""
         slots = self._pool.frames_of(slot)
-        length = np.array([len(frames) for frames in slots])
-        step = self._pool.step[slot]
-        low = np.maximum(step - 1, 0)
-        near = np.minimum(step + 1, length - 1) - low + 1               # frames too close, itself among them
-        near = np.where(near < length, near, 0)
-        draw = self.rng.integers(length - near)
-        draw += np.where(draw >= low, near, 0)
-        return np.array([frames[i] for frames, i in zip(slots, draw.tolist(), strict=True)])
+        return slots, self._pool.step[slot], np.array([len(frames) for frames in slots])
+
+
+def _picked(slots: list[list[int]], place: Array) -> Array:
+    """From each episode's slots the one at that place."""
+    return np.array([frames[i] for frames, i in zip(slots, place.tolist(), strict=True)])

@@ -13,7 +13,10 @@ class Encode(Protocol):
     """How an objective turns further images into latents."""
 
     def __call__(self, images: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """(B, C, H, W) uint8, freshly augmented -> (B, D), by the agent's encoder or by the one given."""
+        """(B, C, H, W) uint8, freshly augmented -> (B, D), by the agent's encoder or by the one given.
+
+        Of clips (B, T, C, H, W) all images of one are augmented alike -> (B, T, D).
+        """
         ...
 
 
@@ -23,7 +26,8 @@ class Objective(nn.Module, ABC):
     An objective with weight 0 is never called and draws nothing from the agent's randomness.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()   # entries of batch.extra: see EpisodeMemory.sample
+    needs: tuple[str, ...] = ()     # entries of batch.extra: see EpisodeMemory.sample; may be set in __init__
+    shapes_encoder: ClassVar[bool] = True   # False: it only pays a bonus, which asks for an agent that earns rewards
 
     def __init__(self, encoder: Encoder, action_dim: int):
         """encoder: the agent's own, to read its sizes from or to copy; it is not kept."""
@@ -42,7 +46,11 @@ class Objective(nn.Module, ABC):
         return z
 
     def bonus(self, batch: Batch, z: Tensor, encode: Encode) -> Tensor | float:
-        """Intrinsic reward (B, 1), added to batch.reward; called without gradient."""
+        """Intrinsic reward (B, 1), added to batch.reward; called without gradient, before loss() of the same batch.
+
+        It is paid for the first of the n steps that batch.reward sums, so an intrinsic return counts about 1/n of
+        what it would with one-step returns. The objective's weight does not multiply it.
+        """
         return 0.0
 
     def after_step(self, encoder: nn.Module) -> None:

@@ -54,3 +54,19 @@ class SideObjectives(nn.ModuleDict):
         """All optimisers have stepped: slow copies move."""
         for objective in self.values():
             objective.after_step(encoder)
+
+
+def _name(objective: Objective) -> str:
+    """As in models/make.py: its file bears its name."""
+    return type(objective).__module__.rpartition(".")[2]
+
+
+def _refuse_idle(objective: Objective, encoder: nn.Module, rewarded: bool) -> None:
+    """ValueError for an objective that could change nothing of what this agent learns."""
+    if not (objective.shapes_encoder or rewarded):
+        raise ValueError(f"objective {_name(objective)!r} only pays a bonus, and this agent learns from no rewards: "
+                         "leave it out, or take an agent with a critic (drqv2 with q_weight above 0, or sac)")
+    pays = type(objective).bonus is not Objective.bonus
+    if not (pays or any(weight.requires_grad for weight in encoder.parameters())):
+        raise ValueError(f"objective {_name(objective)!r} shapes the encoder, and this encoder is frozen: leave it "
+                         "out, or take an encoder that learns")

@@ -42,7 +42,8 @@ class Bc(Learner):
         actor = Actor(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, shaping=[],
                          action_dim=action_dim, lr=lr, batch_size=batch_size, shift=shift, augment=augment, views=1,
-                         strong_augment=None, explore_steps=0, demo_share=demo_share, imitation=1.0, bf16=bf16)
+                         strong_augment=None, explore_steps=0, demo_share=demo_share, imitation=1.0, bf16=bf16,
+                         rewarded=False)
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of encoder, objectives and actor on one batch."""

@@ -38,7 +38,7 @@ class Learner(ABC):
                  objectives: Sequence[tuple[Objective, float]], seed: int, device: torch.device,
                  channels: Sequence[Channel], *, shaping: Sequence[nn.Module], action_dim: int, lr: float,
                  batch_size: int, shift: int, augment: list | None, views: int, strong_augment: list | None,
-                 explore_steps: int, demo_share: float, imitation: float, bf16: bool):
+                 explore_steps: int, demo_share: float, imitation: float, bf16: bool, rewarded: bool):
         """actor: latent and proprio to the mean action. shaping: modules that learn in one step with the encoder.
 
         channels: what the action's entries are; only flip and rotate ask. shift: px. augment: what every image goes
@@ -46,6 +46,7 @@ class Learner(ABC):
         every view goes through too (None: no copy). explore_steps: steps of uniform actions to begin with.
         demo_share: part of every batch drawn from demonstrations (0: evenly over all steps). imitation: weight of
         the squared error to the expert's action. bf16: convolve in bfloat16 while learning (not while acting).
+        rewarded: whether rewards are learnt from, and so a bonus.
         """
         if not (views >= 1 and batch_size >= 1 and 0 <= shift < min(encoder.size) and imitation >= 0):
             raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
@@ -57,7 +58,7 @@ class Learner(ABC):
         self.random = torch.Generator().manual_seed(seed)
         self.encoder, self.actor = encoder.to(device), actor.to(device)
         self.standardise = Standardise(proprio_dim).to(device)
-        self.objectives = SideObjectives(objectives, device)
+        self.objectives = SideObjectives(objectives, device, encoder, rewarded=rewarded)
         self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
         links = make_augments(augment, self.random, shift=shift)
         self.turns = Turns([link for link in links if isinstance(link, Turn)], channels, proprio_dim=proprio_dim,

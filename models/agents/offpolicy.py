@@ -48,7 +48,7 @@ class OffPolicy(Learner):
                              features=feature_dim, hidden=hidden_dim).to(device)
         self.slow_critic = slow_copy(self.critic)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,
-                         shaping=[self.critic], strong_augment=strong_augment, **options)
+                         shaping=[self.critic], strong_augment=strong_augment, rewarded=q_weight > 0, **options)
 
     @abstractmethod
     def _next_value(self, z: Tensor, proprio: Tensor) -> Tensor:

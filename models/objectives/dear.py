@@ -3,10 +3,11 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 
 from ..batch import Batch
+from ..decoder import Decoder
 from ..encoder import Encoder
 from ..objective import Encode, Objective
 
@@ -44,7 +45,7 @@ class Dear(Objective):
         if not 0 <= bottleneck < float("inf"):
             raise ValueError(f"dear bottleneck is {bottleneck}; it must be finite and >= 0")
         self.isolate, self.bottleneck = isolate, bottleneck
-        self.decoder = MaskDecoder(encoder.latent_dim // 2, encoder.channels // 3, encoder.size)
+        self.decoder = Decoder(encoder.latent_dim // 2, encoder.channels // 3, encoder.size)
 
     def shield(self, z: Tensor) -> Tensor:
         """The agent's half without gradient, if it is isolated."""
@@ -75,24 +76,6 @@ class Dear(Objective):
         # Seeded by the batch: the same batch has the same noise, and a resumed training needs no state for it.
         random = torch.Generator().manual_seed(int(mask.sum()))
         return agent + torch.randn(agent.shape, generator=random).to(agent.device)
-
-
-class MaskDecoder(nn.Module):
-    """Half a latent to one mask per stacked frame. Needed in training only."""
-
-    def __init__(self, inputs: int, masks: int, size: tuple[int, int]):
-        """inputs: numbers in the half; size: (H, W) px of a mask."""
-        super().__init__()
-        self.size = size
-        grid = tuple(-(-side // 8) for side in size)                    # an eighth of the image, rounded up
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, 32 * grid[0] * grid[1]), nn.ReLU(inplace=True), nn.Unflatten(1, (32, *grid)),
-            nn.Conv2d(32, 64, 3, padding=1), nn.PixelShuffle(2), nn.ReLU(inplace=True),
-            nn.Conv2d(16, masks * 16, 3, padding=1), nn.PixelShuffle(4))
-
-    def forward(self, agent: Tensor) -> Tensor:
-        """(B, D/2) -> logits (B, stack, H, W)."""
-        return self.layers(agent)[..., :self.size[0], :self.size[1]]
 
 
 def _cos2(world: Tensor, agent: Tensor) -> Tensor:

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from models.memory import EpisodeMemory
 
 SHAPE = (4, 5, 3)
-ALL = ("mask", "expert", "original", "successor", "step_reward", "same_episode")
+STEPS = 4
+ALL = ("mask", "expert", "right", "original", "successor", "step_reward", "same_episode", f"sequence:{STEPS}",
+       "near:1", "near:3", "far:2", "far:8")
+RIGHT = 10_000      # between the number that a frame tells and the one that the right eye's tells
 
 
 def frame_of(number):
@@ -48,6 +51,8 @@ class Reference:
                 self.episodes.remove(next(e for e in self.episodes if not e["demo"]))
             moment = {"frame": frame_of(number), "proprio": [number], "mask": mask_of(number),
                       "expert": [number / 1e4, 0.5]}
+            if "right" in self.memory.extras:
+                moment["right"] = frame_of(number + RIGHT)
             if t == 0:
                 self.memory.begin(demo=demo, **moment)
             else:
@@ -57,8 +62,10 @@ class Reference:
     def check(self, batch):
         memory, found = self.memory, numbers(batch.obs)
         after, successor = numbers(batch.next_obs), numbers(batch.extra["successor"])
-        other = numbers(batch.extra["same_episode"])
+        elsewhere = {name: numbers(batch.extra[name]) for name in ("same_episode", *ALL[-4:])}
+        followed = numbers(batch.extra["sequence/obs"].flatten(0, 1)).reshape(len(found), STEPS, -1)
         assert (numbers(batch.extra["original"]) == found).all()
+        assert (numbers(batch.extra["right"]) == found + RIGHT).all()
         for i, number in enumerate(found[:, -1]):
             episode = next(e for e in self.episodes if number in e["frames"][:-1])
             frames, t = episode["frames"], number - episode["frames"][0]
@@ -80,9 +87,19 @@ class Reference:
             assert batch.extra["step_reward"][i].item() == number % 7
             for mask, shown in zip(batch.extra["mask"][i], stack(t), strict=True):
                 assert (mask.numpy() == mask_of(shown)).all()
-            assert other[i, -1] in frames
-            if len(frames) > 3:
-                assert abs(other[i, -1] - number) > 1
+            for k in range(STEPS):
+                step = {name: batch.extra[f"sequence/{name}"][i, k].tolist()
+                        for name in ("action", "reward", "alive", "terminal")}
+                number, alive = frames[min(t + k, len(frames) - 1)], t + k < len(frames) - 1
+                assert list(followed[i, k]) == stack(min(t + k + 1, len(frames) - 1))
+                assert step["action"] == (pytest.approx([number / 1e4, -1]) if alive else [0, 0])
+                assert step["reward"] == [number % 7 * alive] and step["alive"] == [alive]
+                assert step["terminal"] == [episode["terminated"] and t + k == len(frames) - 2]
+            for name, shown in elsewhere.items():
+                assert list(shown[i]) == stack(shown[i, -1] - frames[0])
+                away, steps = abs(shown[i, -1] - found[i, -1]), int(name[-1]) if "near" in name else 0
+                least = {"same_episode": 1, "far:2": 2, "far:8": 8}.get(name, 0)
+                assert (0 < away <= steps) if steps else (away > least or away == max(t, len(frames) - 1 - t))
 
 
 def new_memory(capacity=40, **options):
@@ -95,7 +112,7 @@ def new_memory(capacity=40, **options):
        lives=st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 5)), min_size=1,
                       max_size=20))
 def test_every_batch_is_what_the_slow_reference_says(stack, nstep, capacity, lives):
-    memory = new_memory(capacity, stack=stack, nstep=nstep, gamma=0.9)
+    memory = new_memory(capacity, stack=stack, nstep=nstep, gamma=0.9, extras=("mask", "expert", "right"))
     reference, demos = Reference(memory), 0
     for length, terminated, kind in lives:
         demo = kind == 0 and demos + length + 1 <= capacity - 15        # room is left for one own episode
@@ -174,6 +191,49 @@ def test_images_are_channels_last_in_memory():
     batch = memory.sample(4)
     assert batch.obs.shape == (4, 9, 4, 5) and batch.obs.dtype == torch.uint8
     assert batch.obs.is_contiguous(memory_format=torch.channels_last)
+    images = memory.sample(4, ("sequence:3",)).extra["sequence/obs"]
+    assert images.shape == (4, 3, 9, 4, 5) and images.dtype == torch.uint8
+    assert images.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_of_several_sequences_the_longest_is_given_and_begins_as_the_shorter():
+    batches = []
+    for needs in (("sequence:2",), ("sequence:2", "sequence:5", "sequence:3")):
+        memory = new_memory()
+        Reference(memory).live(9, True, False)
+        batches.append(memory.sample(6, needs).extra)
+    short, long = batches
+    assert short.keys() == long.keys() and all(value.shape[1] == 5 for value in long.values())
+    assert all(torch.equal(value, long[name][:, :2]) for name, value in short.items())
+
+
+def test_asking_for_a_sequence_changes_no_draw():
+    batches = []
+    for needs in ((), ("sequence:3",)):
+        memory = new_memory()
+        Reference(memory).live(9, True, False)
+        batches.append([numbers(memory.sample(6, needs).obs).tolist() for _ in range(2)])
+    assert batches[0] == batches[1]
+
+
+@pytest.mark.parametrize("steps", ["0", "-1", "", "2.5", "two", "40", " 3", "\u00b2"])
+@pytest.mark.parametrize("need", ["sequence", "near", "far"])
+def test_what_is_no_whole_number_of_steps_is_refused(need, steps):
+    memory = new_memory()
+    Reference(memory).live(3, True, False)
+    with pytest.raises(ValueError, match=rf"'{need}:.*'; the steps .* whole number in 1\.\.39"):
+        memory.sample(4, (f"{need}:{steps}",))
+
+
+def test_near_and_far_moments_are_drawn_evenly():
+    memory = new_memory(400)
+    Reference(memory).live(20, True, False)
+    batch = memory.sample(30_000, ("near:2", "far:3"))
+    middle = numbers(batch.obs)[:, -1] == 11
+    for name, count in (("near:2", 4), ("far:3", 14)):
+        found = np.bincount(numbers(batch.extra[name])[middle, -1], minlength=22)
+        found = found[found > 0] / middle.sum() * count
+        assert len(found) == count and abs(found - 1).max() < 0.5       # about 1500 draws
 
 
 def test_frames_are_stored_once():
@@ -185,7 +245,7 @@ def test_frames_are_stored_once():
 
 
 def test_reload_from_npz_goes_on_bit_for_bit():
-    memory, again = new_memory(40, seed=3), new_memory(40, seed=9)
+    memory, again = (new_memory(40, seed=seed, extras=("mask", "expert", "right")) for seed in (3, 9))
     reference, twin = Reference(memory), Reference(again)
     for i in range(9):
         reference.live(6, i % 2 == 0, i == 2)
@@ -239,6 +299,7 @@ def test_unfinished_episode_is_left_out_of_a_saved_memory():
     lambda m: m.begin(frame_of(1), [np.nan], mask=mask_of(1)),
     lambda m: m.begin(frame_of(1), [0], mask=mask_of(1), expert=[0, 0, 0]),
     lambda m: m.begin(frame_of(1), [0]),
+    lambda m: m.begin(frame_of(1), [0], mask=mask_of(1), right=frame_of(1)),
     lambda m: m.begin(frame_of(1), [0], mask=mask_of(1), depth=1),
     lambda m: m.sample(4)])
 def test_wrong_input_is_refused_and_leaves_the_memory_empty(broken):
@@ -248,6 +309,13 @@ def test_wrong_input_is_refused_and_leaves_the_memory_empty(broken):
     assert len(memory) == 0
     Reference(memory).live(3, True, False)
     assert len(memory.sample(4).obs) == 4
+
+
+@pytest.mark.parametrize("right", [{}, {"right": frame_of(1)[1:]}, {"right": frame_of(1) / 255}])
+def test_a_memory_of_two_eyes_wants_both_with_every_frame(right):
+    memory = new_memory(extras=("right",))
+    with pytest.raises(ValueError, match=r"right is .*; every frame needs one, uint8 \(4, 5, 3\)"):
+        memory.begin(frame_of(1), [0], **right)
 
 
 @pytest.mark.parametrize("action, reward", [([0, np.nan], 0), ([0], 0), ([0, 0], np.inf)])

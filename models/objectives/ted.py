@@ -1,0 +1,66 @@
+"""TED (Dunion et al. 2023, arXiv:2207.05480): what follows what is told dimension by dimension of the latent."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..batch import Batch
+from ..encoder import Encoder
+from ..objective import Encode, Objective
+from ..slow import follow, slow_copy
+
+
+class Ted(Objective):
+    """Temporal disentanglement: tell a moment's true successor from other moments, one latent dimension at a time.
+
+    Differs from the paper: moments of other episodes are those of the batch, shifted by one row. Its score need not
+    find independent factors: on mixed Laplace sources it did no better than a random projection.
+    """
+
+    needs = ("successor", "same_episode")
+
+    def __init__(self, encoder: Encoder, action_dim: int, *, tau: float = 0.05):
+        """tau: how fast the slow encoder, which sees the second moment, follows."""
+        super().__init__(encoder, action_dim)
+        if not encoder.projected:
+            raise ValueError("ted weighs each number of the latent by itself: give the encoder a latent_dim, e.g. 50")
+        self.tau = tau
+        self.slow_encoder = slow_copy(encoder)
+        self.score = Score(encoder.latent_dim)
+
+    def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
+        """Binary cross-entropy over one true pair and two false ones of each moment; 0.637 when told by nothing."""
+        with torch.no_grad():
+            after = encode(batch.extra["successor"], self.slow_encoder)         # (B, D)
+            elsewhere = encode(batch.extra["same_episode"], self.slow_encoder)
+        scores = torch.stack([self.score(z, other) for other in (after, after.roll(1, 0), elsewhere)])  # (3, B)
+        truth = torch.zeros_like(scores)
+        truth[0] = 1.0
+        loss = binary_cross_entropy_with_logits(scores, truth)
+        return loss, {"loss": loss, "accuracy": ((scores > 0) == (truth > 0)).float().mean(),
+                      "latent_std": z.detach().std(0).mean()}
+
+    def after_step(self, encoder: nn.Module) -> None:
+        """The slow encoder follows."""
+        follow(self.slow_encoder, encoder, self.tau)
+
+
+class Score(nn.Module):
+    """Whether one latent follows another: |w1 u + w2 v + b| - (w u + c)^2 summed over dimensions, and an offset.
+
+    Latents are normalised first, as by the layer that the released code's encoder ends in.
+    """
+
+    def __init__(self, size: int):
+        """size: D."""
+        super().__init__()
+        self.normalise = nn.LayerNorm(size, elementwise_affine=False)
+        self.now, self.then, self.alone = (nn.Parameter(torch.rand(size) / size ** 0.5) for _ in range(3))
+        self.bias, self.alone_bias = (nn.Parameter(torch.zeros(size)) for _ in range(2))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, D) now, (B, D) perhaps next -> (B,) logit."""
+        u, v = self.normalise(u), self.normalise(v)
+        both = (self.now * u + self.then * v + self.bias).abs()
+        return (both - (self.alone * u + self.alone_bias).square()).sum(1) + self.offset
