@@ -45,6 +45,10 @@ def test_none_and_numbers_both_fit_an_optional_option():
     assert options == {"pool": None, "latent_dim": 64}
 
 
+def test_an_objective_bears_the_name_of_its_file():
+    assert all(place.partition(":")[0] == f"objectives.{name}" for name, place in OBJECTIVES.items())
+
+
 def test_every_name_has_a_line_of_description():
     found = describe()
     assert found.keys() == AGENTS.keys() | OBJECTIVES.keys() | AUGMENTS.keys()
