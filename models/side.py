@@ -12,12 +12,15 @@ from .objective import Encode, Objective
 class SideObjectives(nn.ModuleDict):
     """By the names of their files, with weights. Weight 0 is exactly the baseline: such an objective is never asked."""
 
-    def __init__(self, objectives: Sequence[tuple[Objective, float]], device: torch.device):
-        """objectives: each with its weight."""
+    def __init__(self, objectives: Sequence[tuple[Objective, float]], device: torch.device, encoder: nn.Module, *,
+                 rewarded: bool):
+        """objectives: each with its weight. rewarded: whether the agent learns from rewards, and so from a bonus."""
         super().__init__()
         active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
         # Not add_module, which refuses the name of any method of a module, and a method may be named `forward`.
-        self._modules.update({type(part).__module__.rpartition(".")[2]: part for part, _ in active})
+        self._modules.update({_name(part): part for part, _ in active})
+        for objective in self.values():
+            _refuse_idle(objective, encoder, rewarded)
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys(name for objective, _ in active for name in objective.needs))
 
