@@ -13,7 +13,8 @@ import torch
 from .agent import Agent
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
-ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
+ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple", "impala": "encoders.impala:Impala",
+            "c4": "encoders.c4:C4"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 

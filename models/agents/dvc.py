@@ -70,8 +70,10 @@ class Dvc:
         self.needs = ("expert",) if imitation > 0 else ()
         self.random = torch.Generator().manual_seed(seed)
         head = make_head(actions, hidden_dim, action_dim, std=std, bins=bins, choices=choices)
+        head = encoder.symmetric(head, action_dim, proprio_dim)
         self.net = ActorCritic(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr, eps=1e-5, fused=True)
+        learnt = [weight for weight in self.net.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.Adam(learnt, lr, eps=1e-5, fused=True)
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
         self.steps = 0              # of all environments

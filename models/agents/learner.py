@@ -49,7 +49,8 @@ class Learner(ABC):
         # Lives on the CPU whatever the networks live on: the same numbers everywhere.
         self.random = torch.Generator().manual_seed(seed)
         self.shift = RandomShift(self.random, shift)
-        self.encoder, self.actor = encoder.to(device), actor.to(device)
+        self.encoder = encoder.to(device)
+        self.actor = encoder.symmetric(actor, action_dim, proprio_dim).to(device)
         self.standardise = Standardise(proprio_dim).to(device)
         # Weight 0 is exactly the baseline: such an objective is never asked, so it draws no random number.
         active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
@@ -57,9 +58,10 @@ class Learner(ABC):
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys([name for objective, _ in active for name in objective.needs]
                                          + ["expert"] * (imitation > 0)))
-        shaped = [*self.encoder.parameters(), *(weight for part in shaping for weight in part.parameters()),
-                  *(weight for weight in self.objectives.parameters() if weight.requires_grad)]
-        self.optimiser = torch.optim.Adam(shaped, lr, fused=True)
+        shaped = [weight for part in (self.encoder, *shaping, self.objectives) for weight in part.parameters()
+                  if weight.requires_grad]
+        # As one group: of a frozen encoder and nothing beside it there are no weights at all, which is no mistake.
+        self.optimiser = torch.optim.Adam([{"params": shaped}], lr, fused=True)
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr, fused=True)
         self.steps = 0      # exploring steps so far: what schedules count
 

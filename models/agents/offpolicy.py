@@ -37,8 +37,8 @@ class OffPolicy(Learner):
         options: Learner's.
         """
         self.tau, self.q_weight = tau, q_weight
-        self.critic = Critic(encoder.latent_dim, proprio_dim, action_dim,
-                             features=feature_dim, hidden=hidden_dim).to(device)
+        critic = Critic(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
+        self.critic = encoder.symmetric(critic, action_dim, proprio_dim).to(device)
         self.slow_critic = slow_copy(self.critic)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, action_dim=action_dim,
                          shaping=[self.critic], **options)
