@@ -12,9 +12,10 @@ import torch
 
 from .agent import Agent
 
-AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
+AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc",
+          "observer": "agents.observer:Observer"}
 ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple", "impala": "encoders.impala:Impala",
-            "c4": "encoders.c4:C4"}
+            "frozen": "encoders.frozen:Frozen", "c4": "encoders.c4:C4"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 

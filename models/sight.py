@@ -15,7 +15,7 @@ class Sight(nn.Module, ABC):
     size: tuple[int, int]               # (H, W) px
     latent_dim: int                     # D
     projected: bool = False             # the latent is a linear projection: an objective may divide it as it likes
-    cached: bool = False                # a memory is to hold `embed` of each frame in the frame's place
+    cached: bool = False                # a memory is to keep `embed` of each frame in the frame's place
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -59,6 +59,8 @@ class Dvc:
         """
         if objectives:
             raise ValueError("dvc learns end to end; it takes no objectives: leave them out, or take drqv2 or sac")
+        if encoder.cached:
+            raise ValueError("dvc learns from rollouts, which hold images: set encoder.cached to false")
         length = sequence if recurrent else 1
         if not (horizon >= 2 and horizon % length == 0 and batch_size >= length >= 1 and epochs >= 1):
             raise ValueError(f"dvc horizon {horizon} must be a multiple of sequence {length} and at least 2, "
