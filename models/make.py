@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from .agent import Agent
+from .objective import Objective
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc",
           "observer": "agents.observer:Observer"}
 ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple", "impala": "encoders.impala:Impala",
-            "frozen": "encoders.frozen:Frozen", "c4": "encoders.c4:C4"}
+            "frozen": "encoders.frozen:Frozen", "surgical": "encoders.surgical:surgical", "c4": "encoders.c4:C4"}
 OBJECTIVES = {"dear": "objectives.dear:Dear", "curl": "objectives.curl:Curl"}
 
 
@@ -48,6 +49,9 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
         objective = _resolve(OBJECTIVES, "objective", which)
         checked = check_options(f"objective {which}", objective, entry)
         if weight > 0:
+            if objective.bonus is Objective.bonus and not any(part.requires_grad for part in eyes.parameters()):
+                raise ValueError(f"objective {which!r} shapes the encoder, but in this one nothing learns: leave the "
+                                 "objective out, or give the encoder a latent_dim, a projection that it can shape")
             with _seeded(seed + 1):     # of its own, so that one objective does not change another's weights
                 chosen.append((objective(eyes, action_dim, **checked), weight))
     with _seeded(seed):

@@ -171,7 +171,8 @@ class EpisodeMemory:
             if name not in self.extras:
                 raise ValueError(f"signal {name!r} is not stored; this memory stores: "
                                  f"{', '.join(self.extras) or 'none'}")
-        moment = {"frame": frame if self.embed is None else self.embed(frame), "proprio": own, "action": 0.0, "reward": 0.0, "terminal": False}
+        seen = frame if self.embed is None else self.embed(frame)
+        moment = {"frame": seen, "proprio": own, "action": 0.0, "reward": 0.0, "terminal": False}
         if "mask" in self.extras:
             mask = np.asarray(signals.get("mask"))
             if mask.shape != self.frame_shape[:2]:

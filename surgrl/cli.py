@@ -17,6 +17,7 @@ COMMANDS = {
     "report": ("report", "compare runs on one HTML page: curves with intervals, tables, losses, videos"),
     "disentangle": ("disentangle", "whether one half of a run's latent tells the instrument, the other the rest"),
     "attack": ("attack", "success of a run while its pictures are disturbed on purpose, by a few brightness steps"),
+    "freeze": ("freeze", "keep a run's convolutions as weights of a frozen encoder, with a card and a linear probe"),
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video or ROS bag (no torch needed)"),

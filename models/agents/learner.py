@@ -44,8 +44,8 @@ class Learner(ABC):
             raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
                              f"shift {shift} in 0..{min(encoder.size) - 1} px, imitation {imitation} >= 0")
         if encoder.cached and shift:
-            raise ValueError(f"{type(self).__name__.lower()} shift is {shift} px, but a memory of frozen features holds no "
-                             "images to shift: set agent.shift to 0, or encoder.cached to false")
+            raise ValueError(f"{type(self).__name__.lower()} shift is {shift} px, but a memory of frozen features "
+                             "holds no images to shift: set agent.shift to 0, or encoder.cached to false")
         self.embed = encoder.embed if encoder.cached else None      # what the memory is to keep of a frame; None: all
         self.device, self.batch_size, self.views, self.bf16 = device, batch_size, views, bf16
         self.explore_steps, self.demo_share, self.imitation = explore_steps, demo_share, imitation

@@ -66,8 +66,8 @@ class C4(Sight):
             raise ValueError(f"encoder turns are {self.pairs}; c4 wants pairs of different entries of the action, "
                              f"each in 0..{action_dim - 1}, e.g. [0, 1]")
         if proprio_dim:
-            raise ValueError(f"encoder c4 with turns cannot read the {proprio_dim} numbers of proprio, whose poses would "
-                             "have to turn too: set image.proprio to false, or leave turns out")
+            raise ValueError(f"encoder c4 with turns cannot read the {proprio_dim} numbers of proprio, whose poses "
+                             "would have to turn too: set image.proprio to false, or leave turns out")
         turns = Turns(self.fields, self.grid, action_dim, self.pairs)
         if isinstance(head, Critic):
             return SymmetricCritic(head, turns)
@@ -75,8 +75,8 @@ class C4(Sight):
             return SymmetricActor(head, turns)
         if hasattr(head, "before_squashing"):
             return SymmetricGaussian(head, turns)
-        raise ValueError(f"encoder c4 with turns has no symmetric form of {type(head).__name__}: take drqv2, sac or bc, "
-                         "or leave turns out")
+        raise ValueError(f"encoder c4 with turns has no symmetric form of {type(head).__name__}: "
+                         "take drqv2, sac or bc, or leave turns out")
 
 
 class TurningConv(nn.Module):

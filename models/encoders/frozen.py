@@ -32,16 +32,16 @@ class Frozen(Sight):
     """
 
     def __init__(self, channels: int, size: tuple[int, int], *, network: str = "resnet18", weights: str = "",
-                 sha256: str = "", licence: str = "", layers: str = "5", pool: int = 2, numbers: int = 2048,
+                 sha256: str = "", licence: str = "", layers: str | None = None, pool: int = 2, numbers: int = 2048,
                  side: int | None = None, normalise: str | None = None, latent_dim: int | None = None,
                  cached: bool = False):
         """size: (H, W) px of the images. weights: a state_dict's file, whose sha256 and licence must be named here;
         `random`: none, drawn by the seed, which is the control.
 
-        layers: e.g. "5", or "345" for all three side by side. pool: side of the pooling of maps. numbers: that a map
-        may keep, roughly. side: px that images are resized to; None: what the network was made for. normalise:
-        imagenet or centred; None: likewise. latent_dim: a projection that learns; None: none. cached: the memory
-        keeps features in place of frames, so images cannot be augmented.
+        layers: e.g. "5", or "345" for all three side by side; None: the last. pool: side of the pooling of maps.
+        numbers: that a map may keep, roughly. side: px that images are resized to; None: what the network was made
+        for. normalise: imagenet or centred; None: likewise. latent_dim: a projection that learns; None: none.
+        cached: the memory keeps features in place of frames, so images cannot be augmented.
         """
         super().__init__()
         if min(size) < 16:
@@ -54,12 +54,13 @@ class Frozen(Sight):
         self.channels, self.size, self.projected, self.cached = channels, tuple(size), latent_dim is not None, cached
         self.stack = channels // 3
         if weights == "random":
-            self.network = NETWORKS[network]().apply(orthogonal)
+            self.network = NETWORKS[network]().apply(_random)
         else:
             state = read_weights(weights, sha256=sha256, licence=licence)
             self.network = _fitting(network, state)
             fill(self.network, state, path=weights, name=network, spare=self.network.spare)
         allowed = self.network.layers
+        layers = allowed[-1] if layers is None else layers
         if not layers or set(layers) - set(allowed) or len(set(layers)) != len(layers):
             raise ValueError(f"encoder layers {layers!r}: name some of {network}'s {', '.join(allowed)}, each once, "
                              f"e.g. {''.join(allowed[-2:])!r}")
@@ -129,6 +130,11 @@ class Frozen(Sight):
             found[name] = nn.Conv2d(width, kept, 1, bias=False)
             nn.init.orthogonal_(found[name].weight, generator=torch.Generator().manual_seed(0))
         return found
+
+
+def _random(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):       # not orthogonal: of a ResNet-50 that takes seconds
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def _fitting(network: str, state: dict[str, Tensor]) -> nn.Module:
