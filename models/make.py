@@ -61,11 +61,13 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
 
 def describe() -> dict[str, str]:
     """Name -> what it is in a line, for agents and objectives."""
-    found = {}
-    for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES)):
-        for name in table:
-            found[name] = inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
-    return found
+    return {name: _first_line(table, kind, name)
+            for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES)) for name in table}
+
+
+def describe_encoders() -> dict[str, str]:
+    """Name -> what it is in a line."""
+    return {name: _first_line(ENCODERS, "encoder", name) for name in ENCODERS}
 
 
 def check_options(what: str, build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +98,10 @@ def _coerce(what: str, name: str, value: Any, wanted: Any) -> Any:
         except (ValueError, OverflowError):
             pass
     raise ValueError(f"{what}: {name} is {value!r}; it must be of type {wanted.__name__}")
+
+
+def _first_line(table: Mapping[str, str], kind: str, name: str) -> str:
+    return inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
 
 
 def _resolve(table: Mapping[str, str], kind: str, name: Any) -> Any:

@@ -25,7 +25,7 @@ COMMANDS = {
     "play": ("play", "move a task's instrument by the keyboard, or record its expert where there is no window"),
     "serve": ("serve", "the simulated robot and the policy as ROS 2 nodes, from one command"),
     "monitor": ("monitor", "rates, latency, states and reasons of a running ROS 2 graph, in the terminal"),
-    "list": ("listing", "tasks, agents, objectives, configs and bundles that are here"),
+    "list": ("listing", "tasks, agents, objectives, encoders, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
 # package -> the extra that brings it

@@ -102,15 +102,15 @@ def _card(name: str, config: Config, progress: Progress, told: dict[str, Any], s
     return f"""# {name}
 
 The four convolutions of DrQ-v2's encoder, learnt in simulation on `{config.env.id}` by
-`{config.agent["name"]}` with the objectives {methods}. For one frame of {config.image.size}x{config.image.size} px at a time.
+`{config.agent["name"]}` with the objectives {methods}. For one frame at a time, {config.image.size} px a side.
 {size / 1000:.0f} kB, licence {told["licence"]}, sha256 `{told["sha256"]}`.
 Research software: not a medical device, never for clinical use.
 
 ## Data
 
 {config.demos.episodes} episodes of the scripted expert, disturbed by noise of {config.demos.noise:g}, and
-{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes, seed {config.seed}.
-All of it simulated; no patient's data.
+{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes of wall
+time, seed {config.seed}. All of it simulated; no patient's data.
 
 ## Linear probe
 

@@ -1,7 +1,6 @@
 """Every encoder in models.make.ENCODERS keeps the same promises, and works under every agent that can use it."""
 
 import io
-import warnings
 
 import numpy as np
 import pytest
@@ -109,20 +108,13 @@ def test_the_gradient_reaches_every_weight_that_learns_and_no_other(name):
 
 
 @every
-def test_an_encoder_as_onnx_sees_the_same_in_batches_of_any_size(name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+def test_an_encoder_as_onnx_sees_the_same_in_batches_of_any_size(name, exported):
     encoder = seeing(projected(name)).eval()
-    with warnings.catch_warnings():     # torch's exporter warns of its own internals
-        warnings.simplefilter("ignore")
-        torch.onnx.export(encoder, (some(2),), dynamo=True, opset_version=20, input_names=["images"], verbose=False,
-                          dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=256)},),
-                          ).save(tmp_path / "encoder.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
+    answer = exported(encoder, some(2))
     for count in (1, 2, 5):
         with torch.no_grad():
             wanted = encoder(some(count)).numpy()
-        assert np.abs(session.run(None, {"images": some(count).numpy()})[0] - wanted).max() <= 1e-5
+        assert np.abs(answer(some(count)) - wanted).max() <= 1e-5
 
 
 @every

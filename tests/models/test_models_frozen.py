@@ -152,6 +152,15 @@ def test_a_standard_file_of_a_resnet_fits_with_its_classifier_left_out(tmp_path)
         Frozen(3, (SIDE, SIDE), network="resnet34", **options)
 
 
+def test_a_resnet_as_onnx_resizes_and_sees_the_same(exported):
+    torch.manual_seed(0)
+    encoder = Frozen(6, (SIDE, SIDE), network="resnet18", side=80, layers="45", weights="random")
+    images = torch.randint(256, (3, 6, SIDE, SIDE), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = encoder(images).numpy()
+    assert np.abs(exported(encoder, images[:2])(images) - wanted).max() <= 1e-5 < wanted.std()
+
+
 def test_features_of_the_papers_size_are_as_long_as_the_papers():
     encoder = Frozen(3, (SIDE, SIDE), network="resnet50", layers="345", weights="random")
     assert encoder.resized == (224, 224) and encoder.latent_dim == 11 * 14 * 14 + 42 * 7 * 7 + 2048

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.encoder import Encoder
-from models.make import AGENTS, OBJECTIVES, check_options, describe, make_agent
+from models.make import AGENTS, ENCODERS, OBJECTIVES, check_options, describe, describe_encoders, make_agent
 
 
 def make(options=None, **changes):
@@ -48,7 +48,8 @@ def test_none_and_numbers_both_fit_an_optional_option():
 def test_every_name_has_a_line_of_description():
     found = describe()
     assert found.keys() == AGENTS.keys() | OBJECTIVES.keys()
-    assert all(20 < len(line) < 120 for line in found.values())
+    assert describe_encoders().keys() == ENCODERS.keys()
+    assert all(20 < len(line) < 120 for line in (*found.values(), *describe_encoders().values()))
 
 
 def test_seed_decides_the_weights_and_nothing_else_is_touched():

@@ -88,6 +88,16 @@ def test_a_turned_action_in_a_turned_image_is_worth_the_same(agent):
     assert found[0] < 1e-4 and found[1] > 0.5
 
 
+@pytest.mark.parametrize("agent", ["drqv2", "sac"])
+def test_a_symmetric_policy_as_onnx_acts_the_same_and_turns_too(agent, exported):
+    policy = make(agent).policy().eval()
+    answer = exported(policy, images(2))
+    with torch.no_grad():
+        assert np.abs(answer(images()) - policy(images()).numpy()).max() <= 1e-5
+    action, other = answer(images()), answer(torch.rot90(images(), 1, (2, 3)))
+    assert np.allclose(other, np.stack([action[:, 1], -action[:, 0], action[:, 2]], 1), atol=1e-5)
+
+
 def test_the_spread_of_sac_turns_too():
     actor, encoder = make("sac").actor, make("sac").encoder
     with torch.no_grad():
