@@ -166,6 +166,26 @@ def test_features_of_the_papers_size_are_as_long_as_the_papers():
     assert encoder.resized == (224, 224) and encoder.latent_dim == 11 * 14 * 14 + 42 * 7 * 7 + 2048
 
 
+def test_a_flat_early_map_tells_where_things_are_and_an_averaged_late_one_does_not():
+    torch.manual_seed(0)
+    where = torch.randint(24, (240, 2))
+    images = torch.zeros(240, 3, SIDE, SIDE, dtype=torch.uint8)
+    for image, (row, column) in zip(images, where.tolist(), strict=True):
+        image[:, row:row + 8, column:column + 8] = 255
+    found = {}
+    for layers in ("3", "5"):
+        encoder = Frozen(3, (SIDE, SIDE), network="resnet18", side=64, layers=layers, weights="random")
+        with torch.no_grad():
+            codes = encoder(images)
+        codes = torch.cat([codes / codes.std(), torch.ones(240, 1)], 1)
+        held = torch.arange(240) % 4 == 3
+        kernel = codes @ codes[~held].T
+        weights = torch.linalg.solve(kernel[~held] + torch.eye(180), where[~held].float())      # ridge regression
+        error = (kernel[held] @ weights - where[held]).square().mean() / where[held].float().var(0).mean()
+        found[layers] = 1 - error.item()
+    assert found["3"] > 0.95 and found["5"] < found["3"] - 0.1
+
+
 def test_frames_of_a_stack_are_seen_one_by_one(weights):
     encoder, alone = frozen(weights), frozen(weights, channels=3)
     images = torch.randint(256, (2, 9, SIDE, SIDE), dtype=torch.uint8)
