@@ -38,12 +38,11 @@ class Turns(nn.Module):
 
     def back(self, actions: Tensor) -> Tensor:
         """(4B, A) of the four turns -> (B, A), each turned back, then their mean."""
-        return torch.stack([part @ turn for part, turn in zip(actions.chunk(4), self.turns, strict=True)]).mean(0)
+        return (actions.unflatten(0, (4, -1)) @ self.turns).mean(0)
 
     def back_spread(self, spreads: Tensor) -> Tensor:
         """(4B, A) spreads along the entries: they change places and have no sign."""
-        turns = self.turns.abs()
-        return torch.stack([part @ turn for part, turn in zip(spreads.chunk(4), turns, strict=True)]).mean(0)
+        return (spreads.unflatten(0, (4, -1)) @ self.turns.abs()).mean(0)
 
 
 def turned(features: Tensor, quarters: int) -> Tensor:
@@ -96,5 +95,5 @@ class SymmetricCritic(nn.Module):
         """(B, D), (B, 0), (B, A) -> two (B, 1)."""
         many = self.turns.latents(z)
         values = self.inner(many, many[:, :0], self.turns.actions(action))
-        first, second = (torch.stack(value.chunk(4)).mean(0) for value in values)
+        first, second = (value.unflatten(0, (4, -1)).mean(0) for value in values)
         return first, second

@@ -68,7 +68,7 @@ def freeze(run_folder: Path, out: Path, *, licence: str, pictures: int, tasks: l
     torch.save(state, buffer)
     told: dict[str, Any] = {"licence": licence, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
                             "network": "drqv2", "side": config.image.size, "updates": progress.updates,
-                            "torch": torch.__version__, "config": plain(config)}
+                            "torch": str(torch.__version__), "config": plain(config)}
     with atomic_folder(out) as folder:
         (folder / WEIGHTS).write_bytes(buffer.getvalue())
         options: dict[str, Any] = {"network": "drqv2", "layers": LAYERS, "pool": POOL}

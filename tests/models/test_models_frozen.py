@@ -181,9 +181,8 @@ def test_a_flat_early_map_tells_where_things_are_and_an_averaged_late_one_does_n
         held = torch.arange(240) % 4 == 3
         kernel = codes @ codes[~held].T
         weights = torch.linalg.solve(kernel[~held] + torch.eye(180), where[~held].float())      # ridge regression
-        error = (kernel[held] @ weights - where[held]).square().mean() / where[held].float().var(0).mean()
-        found[layers] = 1 - error.item()
-    assert found["3"] > 0.95 and found["5"] < found["3"] - 0.1
+        found[layers] = (kernel[held] @ weights - where[held]).square().mean().sqrt().item()
+    assert found["3"] < 0.5 and found["5"] > 4 * found["3"]      # px; what the late one tells leaks in from the edges
 
 
 def test_frames_of_a_stack_are_seen_one_by_one(weights):
