@@ -30,15 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="folder of a run whose encoder is drqv2's, of one frame")
     parser.add_argument("out", metavar="OUT", help="folder for weights.pt, weights.yaml and CARD.md")
     parser.add_argument("--licence", required=True, help="that others may use the weights under, e.g. Apache-2.0")
-    parser.add_argument("--pictures", type=int, default=1600, help="pictures for the linear probe (at least 100)")
+    parser.add_argument("--pictures", type=int, default=1600, help="pictures for the linear probe (at least 40)")
     parser.add_argument("--tasks", nargs="+", metavar="ID", default=[], help="tasks of the probe (default: the run's)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the folder and print how to use it."""
     out = Path(args.out)
-    if args.pictures < 100:
-        raise UserError(f"--pictures is {args.pictures}; a probe needs at least 100")
+    if args.pictures < 40:
+        raise UserError(f"--pictures is {args.pictures}; a probe needs at least 40")
     if out.exists() and not (out / TOLD).is_file():
         raise UserError(f"{out} exists and holds no frozen weights; it is left as it is: choose another folder")
     told = freeze(Path(args.run_folder), out, licence=args.licence, pictures=args.pictures, tasks=args.tasks)
@@ -109,14 +109,14 @@ Research software: not a medical device, never for clinical use.
 ## Data
 
 {config.demos.episodes} episodes of the scripted expert, disturbed by noise of {config.demos.noise:g}, and
-{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes of wall
-time, seed {config.seed}. All of it simulated; no patient's data.
+{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes of wall time,
+seed {config.seed}. All of it simulated; no patient's data.
 
 ## Linear probe
 
 Ridge regression of places on features of layer {LAYERS}, pooled by {POOL}; {pictures} pictures of seeds that
-no training saw, arm, things and tissue drawn apart, every fourth held out. Beside it the same network with random
-weights.
+no training saw, arm, things and tissue drawn apart, the last quarter held out. Beside it the same network with random
+weights. An R2 of 0 or less: not told at all.
 
 | place | R2 | error (rms) | R2, random weights | error, random weights |
 |---|---|---|---|---|

@@ -1,7 +1,7 @@
 """From a run to a frozen encoder: weights, card and probe, and what is refused."""
 
 import hashlib
-import shlex
+import json
 
 import numpy as np
 import pytest
@@ -12,8 +12,10 @@ from models.encoder import Encoder
 from models.encoders.convolutions import Convolutions
 from models.encoders.frozen import Frozen
 from models.make import make_agent
+from surgrl.config import load_config
 from surgrl.probe import probe
 from surgrl.run import Run
+from surgrl.train import make_parts
 
 SEE = ["env.id=surgrl/Reach-v0", "env.options={}", "image.render=32", "image.size=32", "memory.capacity=2000",
        "demos.episodes=1", "demos.updates=3", "agent.batch_size=8", "encoder={latent_dim: 16, width: 4}"]
@@ -30,7 +32,7 @@ def seen(tmp_path_factory):
 
 def test_a_run_becomes_weights_that_the_frozen_encoder_takes_as_it_is_told(seen, surgrl, tmp_path):
     out = tmp_path / "mine"
-    done = surgrl("freeze", seen, out, "--licence", "Apache-2.0", "--pictures", 100)
+    done = surgrl("freeze", seen, out, "--licence", "Apache-2.0", "--pictures", 40)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {"weights.pt", "weights.yaml", "CARD.md"}
     told = yaml.safe_load((out / "weights.yaml").read_text())
@@ -45,16 +47,41 @@ def test_a_run_becomes_weights_that_the_frozen_encoder_takes_as_it_is_told(seen,
     learnt = torch.load(seen / "checkpoint.pt", weights_only=True)["agent"]["encoder"]
     kept = agent.encoder.network.state_dict()
     assert len(kept) == 8 and all(torch.equal(value, learnt[name]) for name, value in kept.items())
-    again = surgrl("freeze", seen, out, "--licence", "MIT", "--pictures", 100)
+    again = surgrl("freeze", seen, out, "--licence", "MIT", "--pictures", 40)
     assert again.returncode == 0 and yaml.safe_load((out / "weights.yaml").read_text())["licence"] == "MIT"
 
 
-def test_what_cannot_be_frozen_is_refused(seen, trained, surgrl, tmp_path):
+def test_training_with_a_frozen_encoder_remembers_features_and_tells_what_is_amiss(surgrl, tmp_path):
+    torch.save(Convolutions(4).state_dict(), tmp_path / "weights.pt")
+    told = hashlib.sha256((tmp_path / "weights.pt").read_bytes()).hexdigest()
+    entry = {"name": "frozen", "network": "drqv2", "weights": str(tmp_path / "weights.pt"), "sha256": told,
+             "licence": "MIT", "cached": True}
+    words = ["train", "--runs", tmp_path, "reach-bc", *SEE[:6], "objectives=[]", "name=seeing", "agent.batch_size=8",
+             "agent.hidden_dim=8", "demos.updates=2", "steps=20", "eval.episodes=1"]
+    for changes, said in (({"licence": ""}, "name the licence"), ({"sha256": "0"}, "the config says sha256 0"),
+                          ({}, "set agent.shift to 0")):
+        done = surgrl(*words, f"encoder={json.dumps(entry | changes)}")
+        assert done.returncode == 1 and said in done.stderr and not (tmp_path / "seeing").exists()
+    done = surgrl(*words, "agent.shift=0", f"encoder={json.dumps(entry)}")
+    assert done.returncode == 0, done.stderr
+    config = Run(tmp_path / "seeing").config()
+    world, agent, memory = make_parts(config)
+    world.close()
+    assert memory.embed == agent.embed and memory.embed(np.zeros((32, 32, 3), np.uint8)).shape == (4 * 4 * 4,)
+
+
+def test_what_cannot_be_frozen_is_refused(seen, surgrl, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    for words, told in ((f"{seen} {tmp_path}/full --licence MIT", "holds no frozen weights"),
-                        (f"{seen} {tmp_path}/new --licence MIT --pictures 3", "at least 100")):
-        done = surgrl("freeze", *shlex.split(words))
+    impala = "encoder={name: impala, latent_dim: 16}"
+    for name, more in (("fresh", []), ("deep", [impala]), ("three", ["image.stack=3"])):
+        Run(tmp_path / name).begin(load_config("see", [*SEE, *more]))
+    for words, told in (([seen, tmp_path / "full"], "holds no frozen weights"),
+                        ([seen, tmp_path / "new", "--pictures", 3], "at least 40"),
+                        ([tmp_path / "fresh", tmp_path / "new"], "nothing is learnt yet"),
+                        ([tmp_path / "deep", tmp_path / "new"], "not drqv2's convolutions"),
+                        ([tmp_path / "three", tmp_path / "new"], "on single frames")):
+        done = surgrl("freeze", *words, "--licence", "MIT")
         assert done.returncode == 1 and told in done.stderr
     assert (tmp_path / "full" / "thesis.txt").read_text() == "mine" and not (tmp_path / "new").exists()
 
