@@ -109,8 +109,8 @@ Research software: not a medical device, never for clinical use.
 ## Data
 
 {config.demos.episodes} episodes of the scripted expert, disturbed by noise of {config.demos.noise:g}, and
-{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes of wall time,
-seed {config.seed}. All of it simulated; no patient's data.
+{progress.steps} steps of the agent's own; {progress.updates} updates in {progress.seconds / 60:.0f} minutes of wall
+time, seed {config.seed}. All of it simulated; no patient's data.
 
 ## Linear probe
 

@@ -11,6 +11,7 @@ from models.encoder import Encoder
 from models.encoders.convolutions import Convolutions
 from models.encoders.frozen import Frozen
 from models.encoders.resnet import FixedNorm, ResNet
+from models.encoders.surgical import FOLDER, surgical
 from models.make import make_agent
 from models.memory import EpisodeMemory
 from models.objective import Objective
@@ -111,6 +112,25 @@ def test_the_encoder_of_a_run_becomes_a_frozen_one_that_sees_the_same(tmp_path):
     with torch.no_grad():
         floats = images.float() / 255 - 0.5
         assert torch.allclose(encoder(images), learnt.convolutions(floats).flatten(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("card", sorted(FOLDER.parent.glob("*/weights.yaml")), ids=lambda card: card.parent.name)
+def test_weights_that_come_with_surgrl_are_small_and_tell_how_they_came_to_be(card):
+    told, weights = yaml.safe_load(card.read_text()), card.with_suffix(".pt")
+    assert weights.stat().st_size <= 2_000_000 and told["licence"] == "Apache-2.0" and told["config"]["objectives"]
+    assert told["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    page = (card.parent / "CARD.md").read_text()
+    assert told["sha256"] in page and "Linear probe" in page
+    tips = [row for row in told["probe"] if row["place"].startswith("tip")]
+    assert tips and all(row["error"] < row["error_random"] for row in tips)
+
+
+def test_surgical_sees_with_the_weights_that_came_with_it():
+    encoder = surgical(3, (48, 48))
+    state = torch.load(FOLDER / "weights.pt", weights_only=True)
+    assert all(torch.equal(value, state[name]) for name, value in encoder.network.state_dict().items())
+    assert encoder.resized == (64, 64) and encoder.latent_dim == 32 * 6 * 6
+    assert not any(weight.requires_grad for weight in encoder.parameters())
 
 
 # The networks
