@@ -11,9 +11,9 @@ FOLDER = Path(__file__).parents[1] / "pretrained" / "encoders" / "surgical"
 
 def surgical(channels: int, size: tuple[int, int], *, layers: str = "4", pool: int = 4, latent_dim: int | None = None,
              cached: bool = False) -> Frozen:
-    """DrQ-v2's convolutions as `surgrl freeze` kept them, in the shape that its probe was made in; options as Frozen's.
+    """Frozen convolutions that come with surgrl, learnt on simulated surgery by DEAR (Pore et al. 2024).
 
-    (Laskin et al. 2020, arXiv:2004.04136, and Pore et al. 2024, arXiv:2407.00633, are what they were learnt by.)
+    layers and pool are those that the probe in their card was made with; options as Frozen's.
     """
     told = yaml.safe_load((FOLDER / "weights.yaml").read_text())
     return Frozen(channels, size, network=told["network"], weights=str(FOLDER / "weights.pt"), sha256=told["sha256"],
