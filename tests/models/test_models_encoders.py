@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.encoders.impala import Impala
 from models.make import ENCODERS, make_agent
 from models.memory import EpisodeMemory
 from models.rollout import Rollout
@@ -178,3 +179,14 @@ def test_dear_and_curl_shape_it_where_it_has_a_projection(name):
 def test_an_unknown_encoder_is_told_with_those_that_are():
     with pytest.raises(ValueError, match="encoder 'vgg' is unknown; there are: drqv2, simple, impala"):
         make({"name": "vgg"})
+
+
+def test_impala_has_the_sizes_of_procgens_baselines_and_keeps_the_scale():
+    torch.manual_seed(0)
+    encoder = Impala(3, (64, 64), latent_dim=256)
+    stages = [(inputs * 9 + 1) * width + 4 * (width * 9 + 1) * width for inputs, width in ((3, 16), (16, 32), (32, 32))]
+    assert sum(weight.numel() for weight in encoder.stages.parameters()) == sum(stages)
+    assert encoder.projection.weight.shape == (256, 8 * 8 * 32)
+    with torch.no_grad():
+        seen = encoder.stages(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5)
+    assert 0.2 < seen.std() < 5
