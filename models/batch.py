@@ -10,7 +10,8 @@ class Batch(NamedTuple):
     """B transitions; C = 3 x stack colour planes, A = action size, P = proprio size (may be 0), n = steps of
     return (fewer where the episode ends sooner).
 
-    Images are NCHW in shape and NHWC in memory (torch.channels_last): the convolutions are faster so.
+    Images are NCHW in shape and NHWC in memory (torch.channels_last): the convolutions are faster so. A memory that
+    keeps features of a frozen encoder gives (B, stack x F, 1, 1) float32 wherever images are named.
     """
 
     obs: Tensor                 # (B, C, H, W) uint8 RGB, newest frame last

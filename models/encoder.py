@@ -4,17 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from .heads import orthogonal
+from .sight import Sight
 
 LUMA = 0.299, 0.587, 0.114      # Rec. 601, as cameras and DVC's own image processing weigh red, green and blue
 
 
-class Encoder(nn.Module):
+class Encoder(Sight):
     """Four 3x3 convolutions; then the flat features (DrQ-v2), or pooled and projected ones (DEAR).
 
     Differs from the released code: flat features are ordered row, column, channel, which spares a copy.
     """
-
-    latent_dim: int
 
     def __init__(self, channels: int, size: tuple[int, int], *, width: int = 32, pool: int | None = None,
                  latent_dim: int | None = None):
@@ -47,11 +46,8 @@ class Encoder(nn.Module):
         return self.projection(features.permute(0, 2, 3, 1).flatten(1))
 
 
-class Simple(nn.Module):
+class Simple(Sight):
     """Two convolutions on brightness alone: ML-Agents' `simple` encoder, which DVC's agents see through."""
-
-    latent_dim: int
-    projected = False
 
     def __init__(self, channels: int, size: tuple[int, int], *, width: int = 16, grey: bool = True):
         """size: (H, W) px. width: of the first convolution, half of the second's. grey: drop the colours."""

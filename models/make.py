@@ -13,9 +13,12 @@ import torch
 from .agent import Agent
 from .augment import Augment
 from .augments.place import see_the_middle
+from .objective import Objective
 
-AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc"}
-ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple"}
+AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc",
+          "observer": "agents.observer:Observer"}
+ENCODERS = {"drqv2": "encoder:Encoder", "simple": "encoder:Simple", "impala": "encoders.impala:Impala",
+            "frozen": "encoders.frozen:Frozen", "surgical": "encoders.surgical:surgical", "c4": "encoders.c4:C4"}
 AUGMENTS = {"shift": "augment:RandomShift", "crop": "augments.place:Crop", "translate": "augments.place:Translate",
             "window": "augments.hide:Window", "cutout": "augments.hide:Cutout",
             "cutout_colour": "augments.hide:CutoutColour", "grayscale": "augments.colour:Grayscale",
@@ -77,6 +80,9 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
         objective = _resolve(OBJECTIVES, "objective", which)
         checked = check_options(f"objective {which}", objective, entry)
         if weight > 0:
+            if objective.bonus is Objective.bonus and not any(part.requires_grad for part in eyes.parameters()):
+                raise ValueError(f"objective {which!r} shapes the encoder, but in this one nothing learns: leave the "
+                                 "objective out, or give the encoder a latent_dim, a projection that it can shape")
             with _seeded(seed + 1):     # of its own, so that one objective does not change another's weights
                 chosen.append((objective(eyes, action_dim, **checked), weight))
     with _seeded(seed):
@@ -98,11 +104,14 @@ def make_augments(entries: Sequence[Any] | None, generator: torch.Generator, *, 
 
 def describe() -> dict[str, str]:
     """Name -> what it is in a line, for agents, objectives and augmentations."""
-    found = {}
-    for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES), ("augmentation", AUGMENTS)):
-        for name in table:
-            found[name] = inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
-    return found
+    return {name: _first_line(table, kind, name)
+            for kind, table in (("agent", AGENTS), ("objective", OBJECTIVES), ("augmentation", AUGMENTS))
+            for name in table}
+
+
+def describe_encoders() -> dict[str, str]:
+    """Name -> what it is in a line."""
+    return {name: _first_line(ENCODERS, "encoder", name) for name in ENCODERS}
 
 
 def check_options(what: str, build: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +142,10 @@ def _coerce(what: str, name: str, value: Any, wanted: Any) -> Any:
         except (ValueError, OverflowError):
             pass
     raise ValueError(f"{what}: {name} is {value!r}; it must be of type {wanted.__name__}")
+
+
+def _first_line(table: Mapping[str, str], kind: str, name: str) -> str:
+    return inspect.getdoc(_resolve(table, kind, name)).splitlines()[0]
 
 
 def _resolve(table: Mapping[str, str], kind: str, name: Any) -> Any:

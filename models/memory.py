@@ -1,7 +1,7 @@
 """Episodes of single frames, stored once; stacks, n-step returns and extras are made as a batch is drawn."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,16 @@ class EpisodeMemory:
     """Holds each frame once. Stacks begin with the episode (its first frame repeats), returns end with it.
 
     When full it drops its oldest whole episode; demonstrations are never dropped.
+    With `embed` it keeps the features of a frame in its place, and a batch's images are (B, stack x F, 1, 1) float32.
     """
 
     def __init__(self, capacity: int, *, frame_shape: tuple[int, int, int], action_dim: int,
                  proprio_dim: int = 0, stack: int = 3, nstep: int = 3, gamma: float = 0.99, seed: int = 0,
-                 extras: Sequence[str] = ("mask",)):
-        """capacity: frames held (an episode of T steps has T + 1); extras: the SIGNALS to be stored."""
+                 extras: Sequence[str] = ("mask",), embed: Callable[[Array], Array] | None = None):
+        """capacity: frames held (an episode of T steps has T + 1); extras: the SIGNALS to be stored.
+
+        embed: (h, w, 3) uint8 -> (F,) float32, what a frozen encoder sees in a frame; called once a frame.
+        """
         unknown = [name for name in extras if name not in SIGNALS]
         if unknown:
             raise ValueError(f"memory extra {unknown[0]!r} is unknown; allowed: {', '.join(SIGNALS)}")
@@ -37,12 +41,13 @@ class EpisodeMemory:
                              f">= 1, gamma {gamma} in (0, 1]")
         height, width, _ = frame_shape
         self.capacity, self.frame_shape, self.extras = capacity, tuple(frame_shape), tuple(extras)
-        self.stack, self.nstep, self.gamma = stack, nstep, gamma
+        self.stack, self.nstep, self.gamma, self.embed = stack, nstep, gamma, embed
         self.rng = np.random.default_rng(seed)
         self._pool = EpisodePool(capacity)
         # np.empty of this size takes no memory until a page is written: the memory grows by itself.
         self._fields: dict[str, Array] = {
-            "frame": np.empty((capacity, *frame_shape), np.uint8),
+            "frame": (np.empty((capacity, *frame_shape), np.uint8) if embed is None else
+                      np.empty((capacity, embed(np.zeros(frame_shape, np.uint8)).size), np.float32)),
             "proprio": np.empty((capacity, proprio_dim), np.float32),
             "action": np.empty((capacity, action_dim), np.float32),     # taken at this frame
             "reward": np.empty(capacity, np.float32),                   # for that action; 0 at the last frame
@@ -193,7 +198,8 @@ class EpisodeMemory:
             if name not in self.extras:
                 raise ValueError(f"signal {name!r} is not stored; this memory stores: "
                                  f"{', '.join(self.extras) or 'none'}")
-        moment = {"frame": frame, "proprio": own, "action": 0.0, "reward": 0.0, "terminal": False}
+        seen = frame if self.embed is None else self.embed(frame)
+        moment = {"frame": seen, "proprio": own, "action": 0.0, "reward": 0.0, "terminal": False}
         if "mask" in self.extras:
             mask = np.asarray(signals.get("mask"))
             if mask.shape != self.frame_shape[:2]:
@@ -280,7 +286,10 @@ class EpisodeMemory:
         return slots[::-1]
 
     def _stacked(self, slot: Array, field: str = "frame") -> Tensor:
-        """(B, 3*stack, h, w) uint8, NHWC in memory."""
+        """(B, 3*stack, h, w) uint8, NHWC in memory; or (B, stack*F, 1, 1) float32, where features are kept."""
+        if self.embed is not None:
+            features = self._fields[field][np.stack(self._history(slot), axis=1)]           # (B, stack, F)
+            return torch.from_numpy(features.reshape(len(slot), -1, 1, 1))
         frames = [self._fields[field][slots] for slots in self._history(slot)]      # (B, h, w, 3) each
         if self.stack == 1:
             return torch.from_numpy(frames[0]).permute(0, 3, 1, 2)

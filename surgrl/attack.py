@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.agent import Agent
 from models.heads import Critic
+from models.symmetry import SymmetricCritic
 
 from .evaluate import AgentPolicy, Score, evaluate, open_policy
 from .files import atomic_file
@@ -100,7 +101,7 @@ def attack(source: str, budgets: tuple[int, ...], aim: str, seeds: range) -> lis
         world.close()
         raise UserError(f"{source} is a bundle, which has no gradients; attack the run that it was exported from")
     agent = player.agent
-    if aim == "value" and not isinstance(getattr(agent, "critic", None), Critic):
+    if aim == "value" and not isinstance(getattr(agent, "critic", None), (Critic, SymmetricCritic)):
         world.close()
         raise UserError(f"{source}: the agent has no critic of actions; attack with --aim action")
     rows = []

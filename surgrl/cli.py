@@ -18,6 +18,7 @@ COMMANDS = {
     "disentangle": ("disentangle", "whether one half of a run's latent tells the instrument, the other the rest"),
     "attack": ("attack", "success of a run while its pictures are disturbed on purpose, by a few brightness steps"),
     "expect": ("expect", "teach PLATO what instrument, marker and flap do, and measure what it finds impossible"),
+    "freeze": ("freeze", "keep a run's convolutions as weights of a frozen encoder, with a card and a linear probe"),
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video or ROS bag (no torch needed)"),
@@ -25,7 +26,7 @@ COMMANDS = {
     "play": ("play", "move a task's instrument by the keyboard, or record its expert where there is no window"),
     "serve": ("serve", "the simulated robot and the policy as ROS 2 nodes, from one command"),
     "monitor": ("monitor", "rates, latency, states and reasons of a running ROS 2 graph, in the terminal"),
-    "list": ("listing", "tasks, agents, objectives, configs and bundles that are here"),
+    "list": ("listing", "tasks, agents, objectives, encoders, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
 # package -> the extra that brings it

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from models.agent import Agent
-from models.encoder import Encoder
 from models.objectives.dear import Dear
+from models.sight import Sight
 
 from .disentanglement import dci, factor_vae, mig, principal
 from .files import atomic_file
@@ -55,7 +55,7 @@ class Eyes:
     def __init__(self, agent: Agent, stack: int):
         """UserError for an agent whose latent has no two halves."""
         encoder = getattr(agent, "encoder", None)
-        if not isinstance(encoder, Encoder) or encoder.latent_dim % 2:
+        if not isinstance(encoder, Sight) or encoder.latent_dim % 2:
             raise UserError("this run's agent has no encoder with an even latent_dim, so there are no halves to "
                             "compare; choose a run with `objectives: [{name: dear}]`")
         self._encoder, self._stack = encoder.eval(), stack
@@ -65,7 +65,7 @@ class Eyes:
     @torch.no_grad()
     def halves(self, moments: Sequence[Moment]) -> tuple[Array, Array]:
         """(N, D/2) of the world and (N, D/2) of the agent. A stack shows the moment standing still."""
-        device = self._encoder.offset.device
+        device = next(self._encoder.parameters()).device
         codes = []
         for k in range(0, len(moments), 128):
             planes = np.stack([stacked([moment.frame] * self._stack) for moment in moments[k:k + 128]])
@@ -78,7 +78,7 @@ class Eyes:
         """(N, D/2) -> (N, h, w) probability of the newest frame's mask; None without a decoder."""
         if self._decoder is None:
             return None
-        device = self._encoder.offset.device
+        device = next(self._encoder.parameters()).device
         logits = self._decoder(torch.as_tensor(agent, device=device))[:, -1]
         return logits.sigmoid().cpu().numpy()
 

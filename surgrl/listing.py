@@ -14,9 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print tasks, agents, objectives, configs and bundles; what is not installed is said."""
+    """Print tasks, agents, objectives, encoders, configs and bundles; what is not installed is said."""
     _section("tasks", _tasks())
-    _section("agents, objectives and augmentations", _methods())
+    _section("agents, objectives and augmentations", _methods("describe"))
+    _section("encoders", _methods("describe_encoders"))
     _section("configs", [(name, _first_comment(name)) for name in config_names()])
     _section("bundles", [(name, _told(name)) for name in pretrained_names()])
 
@@ -36,11 +37,10 @@ def _tasks() -> list[tuple[str, str]]:
             for name, spec in sorted(gymnasium.registry.items()) if name.startswith("surgrl/")]
 
 
-def _methods() -> list[tuple[str, str]]:
+def _methods(how: str) -> list[tuple[str, str]]:
     if not find_spec("torch"):
         return [("-", "what learns is not installed: pip install 'surgrl[learn]'")]
-    from models.make import describe
-    return list(describe().items())
+    return list(getattr(import_module("models.make"), how)().items())
 
 
 def _first_comment(name: str) -> str:

@@ -83,7 +83,8 @@ def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
         world.require_instrument()
     memory = EpisodeMemory(config.memory.capacity, frame_shape=(side, side, 3), action_dim=len(world.action.names),
                            proprio_dim=len(world.proprio.names), stack=config.image.stack,
-                           nstep=config.memory.nstep, gamma=config.memory.gamma, seed=config.seed, extras=extras)
+                           nstep=config.memory.nstep, gamma=config.memory.gamma, seed=config.seed, extras=extras,
+                           embed=getattr(agent, "embed", None))
     return world, agent, memory
 
 

@@ -68,6 +68,8 @@ class Dvc:
         ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it sees is as it
         learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among them.
         """
+        if encoder.cached:
+            raise ValueError("dvc learns from rollouts, which hold images: set encoder.cached to false")
         length = sequence if recurrent else 1
         if not (horizon >= 2 and horizon % length == 0 and batch_size >= length >= 1 and epochs >= 1):
             raise ValueError(f"dvc horizon {horizon} must be a multiple of sequence {length} and at least 2, "
@@ -83,12 +85,14 @@ class Dvc:
         self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
         self.random = torch.Generator().manual_seed(seed)
         head = make_head(actions, hidden_dim, action_dim, std=std, bins=bins, choices=choices)
+        head = encoder.symmetric(head, action_dim, proprio_dim)
         self.net = ActorCritic(encoder, proprio_dim, head, hidden_dim, recurrent).to(device)
         # Weight 0 is the baseline, to the last draw.
         self.drac = None if drac is None or drac_weight == 0 else Drac(
             drac, self.random, self.net, channels, shift=shift, weight=drac_weight, explore=ucb, window=ucb_window)
         self.shift = RandomShift(self.random, shift)
-        self.optimiser = torch.optim.Adam([*self.net.parameters(), *self.objectives.learnt()], lr, eps=1e-5, fused=True)
+        learnt = [weight for weight in self.net.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.Adam([*learnt, *self.objectives.learnt()], lr, eps=1e-5, fused=True)
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
         self.steps = 0              # of all environments

@@ -51,12 +51,18 @@ class Learner(ABC):
         if not (views >= 1 and batch_size >= 1 and 0 <= shift < min(encoder.size) and imitation >= 0):
             raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
                              f"shift {shift} in 0..{min(encoder.size) - 1} px, imitation {imitation} >= 0")
+        if encoder.cached and (shift or augment or strong_augment):
+            raise ValueError(f"{type(self).__name__.lower()} shift is {shift} px, augment {augment}, strong_augment "
+                             f"{strong_augment}, but a memory of frozen features holds no images to augment: set "
+                             "agent.shift to 0 and leave out the others, or set encoder.cached to false")
+        self.embed = encoder.embed if encoder.cached else None      # what the memory is to keep of a frame; None: all
         self.device, self.batch_size, self.views, self.bf16 = device, batch_size, views, bf16
         self.explore_steps, self.demo_share, self.imitation = explore_steps, demo_share, imitation
         self.action_dim = action_dim
         # Lives on the CPU whatever the networks live on: the same numbers everywhere.
         self.random = torch.Generator().manual_seed(seed)
-        self.encoder, self.actor = encoder.to(device), actor.to(device)
+        self.encoder = encoder.to(device)
+        self.actor = encoder.symmetric(actor, action_dim, proprio_dim).to(device)
         self.standardise = Standardise(proprio_dim).to(device)
         self.objectives = SideObjectives(objectives, device, encoder, rewarded=rewarded)
         self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
@@ -65,9 +71,10 @@ class Learner(ABC):
                            needs=self.needs)
         self.augment = Chain([link for link in links if not isinstance(link, Turn)])
         self.strong = None if strong_augment is None else make_strong(strong_augment, self.random)
-        shaped = [*self.encoder.parameters(), *(weight for part in shaping for weight in part.parameters()),
-                  *self.objectives.learnt()]
-        self.optimiser = torch.optim.Adam(shaped, lr, fused=True)
+        shaped = [weight for part in (self.encoder, *shaping, self.objectives) for weight in part.parameters()
+                  if weight.requires_grad]
+        # As one group: of a frozen encoder and nothing beside it there are no weights at all, which is no mistake.
+        self.optimiser = torch.optim.Adam([{"params": shaped}], lr, fused=True)
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr, fused=True)
         self.steps = 0      # exploring steps so far: what schedules count
 

@@ -44,8 +44,8 @@ class OffPolicy(Learner):
             raise ValueError(f"{type(self).__name__.lower()} strong_augment is the critic's, and with q_weight "
                              f"{q_weight} none is learnt: leave it out, or put {strong_augment} in augment")
         self.tau, self.q_weight = tau, q_weight
-        self.critic = Critic(encoder.latent_dim, proprio_dim, action_dim,
-                             features=feature_dim, hidden=hidden_dim).to(device)
+        critic = Critic(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
+        self.critic = encoder.symmetric(critic, action_dim, proprio_dim).to(device)
         self.slow_critic = slow_copy(self.critic)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,
                          shaping=[self.critic], strong_augment=strong_augment, rewarded=q_weight > 0, **options)

@@ -1,5 +1,7 @@
 """Small agents and memories for the tests of models."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,23 @@ def make_small():
         return make_agent(name, {**SMALL, **OWN[name], **options}, objectives=objectives, image_shape=(9, SIDE, SIDE),
                           action_dim=ACTIONS, proprio_dim=proprio_dim, encoder=encoder, seed=seed)
     return make
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """How a network on images answers once it is ONNX: (B, C, H, W) uint8 -> array, for any B."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    def export(network, images):
+        batch = torch.export.Dim("batch", min=1, max=256)
+        with warnings.catch_warnings():     # torch's exporter warns of its own internals
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (images,), dynamo=True, opset_version=20, input_names=["images"], verbose=False,
+                              dynamic_shapes=({0: batch},)).save(tmp_path / "network.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+        return lambda given: session.run(None, {"images": given.numpy()})[0]
+    return export
 
 
 @pytest.fixture

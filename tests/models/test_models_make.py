@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from models.encoder import Encoder
-from models.make import AGENTS, AUGMENTS, OBJECTIVES, check_options, describe, make_agent
+from models.make import (
+    AGENTS,
+    AUGMENTS,
+    ENCODERS,
+    OBJECTIVES,
+    check_options,
+    describe,
+    describe_encoders,
+    make_agent,
+)
 
 
 def make(options=None, **changes):
@@ -52,7 +61,8 @@ def test_an_objective_bears_the_name_of_its_file():
 def test_every_name_has_a_line_of_description():
     found = describe()
     assert found.keys() == AGENTS.keys() | OBJECTIVES.keys() | AUGMENTS.keys()
-    assert all(20 < len(line) < 120 for line in found.values())
+    assert describe_encoders().keys() == ENCODERS.keys()
+    assert all(20 < len(line) < 120 for line in (*found.values(), *describe_encoders().values()))
 
 
 def test_seed_decides_the_weights_and_nothing_else_is_touched():
