@@ -12,15 +12,16 @@ from .objective import Encode, Objective
 class SideObjectives(nn.ModuleDict):
     """By the names of their files, with weights. Weight 0 is exactly the baseline: such an objective is never asked."""
 
-    def __init__(self, objectives: Sequence[tuple[Objective, float]], device: torch.device, encoder: nn.Module, *,
-                 rewarded: bool):
+    def __init__(self, objectives: Sequence[tuple[Objective, float]], device: torch.device, *, rewarded: bool):
         """objectives: each with its weight. rewarded: whether the agent learns from rewards, and so from a bonus."""
         super().__init__()
         active = [(objective.to(device), weight) for objective, weight in objectives if weight != 0]
         # Not add_module, which refuses the name of any method of a module, and a method may be named `forward`.
         self._modules.update({_name(part): part for part, _ in active})
-        for objective in self.values():
-            _refuse_idle(objective, encoder, rewarded)
+        for name, objective in self.items():
+            if not (objective.shapes_encoder or rewarded):
+                raise ValueError(f"objective {name!r} only pays a bonus, and this agent learns from no rewards: leave "
+                                 "it out, or take an agent with a critic (drqv2 with q_weight above 0, or sac)")
         self.weights = [weight for _, weight in active]
         self.needs = tuple(dict.fromkeys(name for objective, _ in active for name in objective.needs))
 
@@ -62,14 +63,3 @@ class SideObjectives(nn.ModuleDict):
 def _name(objective: Objective) -> str:
     """As in models/make.py: its file bears its name."""
     return type(objective).__module__.rpartition(".")[2]
-
-
-def _refuse_idle(objective: Objective, encoder: nn.Module, rewarded: bool) -> None:
-    """ValueError for an objective that could change nothing of what this agent learns."""
-    if not (objective.shapes_encoder or rewarded):
-        raise ValueError(f"objective {_name(objective)!r} only pays a bonus, and this agent learns from no rewards: "
-                         "leave it out, or take an agent with a critic (drqv2 with q_weight above 0, or sac)")
-    pays = type(objective).bonus is not Objective.bonus
-    if not (pays or any(weight.requires_grad for weight in encoder.parameters())):
-        raise ValueError(f"objective {_name(objective)!r} shapes the encoder, and this encoder is frozen: leave it "
-                         "out, or take an encoder that learns")

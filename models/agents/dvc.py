@@ -80,7 +80,7 @@ class Dvc:
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
-        self.objectives = SideObjectives(objectives, device, encoder, rewarded=True)
+        self.objectives = SideObjectives(objectives, device, rewarded=True)
         check_fed(self.objectives.needs, horizon)
         self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
         self.random = torch.Generator().manual_seed(seed)

@@ -64,7 +64,7 @@ class Learner(ABC):
         self.encoder = encoder.to(device)
         self.actor = encoder.symmetric(actor, action_dim, proprio_dim).to(device)
         self.standardise = Standardise(proprio_dim).to(device)
-        self.objectives = SideObjectives(objectives, device, encoder, rewarded=rewarded)
+        self.objectives = SideObjectives(objectives, device, rewarded=rewarded)
         self.needs = tuple(dict.fromkeys([*self.objectives.needs, *["expert"] * (imitation > 0)]))
         links = make_augments(augment, self.random, shift=shift)
         self.turns = Turns([link for link in links if isinstance(link, Turn)], channels, proprio_dim=proprio_dim,

@@ -70,7 +70,7 @@ def test_a_frozen_encoder_is_refused_unless_a_bonus_is_paid(make_small, monkeypa
     if allowed:
         make_small({"name": name})
     else:
-        with pytest.raises(ValueError, match=f"'{name}' shapes the encoder, and this encoder is frozen"):
+        with pytest.raises(ValueError, match=f"'{name}' shapes the encoder, but in this one nothing learns"):
             make_small({"name": name})
 
 
@@ -174,7 +174,7 @@ def test_latent_k_copies_its_slow_encoder_every_so_many_updates(make_small, make
 def test_latent_k_isolated_keeps_the_critic_out_of_the_encoder(make_small, make_memory, isolate):
     agent = make_small({"name": "latent_k", "isolate": isolate})
     z = torch.randn(3, 24, requires_grad=True)
-    assert agent._shielded(z).requires_grad != isolate
+    assert agent.objectives.shield(z).requires_grad != isolate
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"copy_every": 0}])
