@@ -33,7 +33,7 @@ class Dbc(Objective):
         size = encoder.latent_dim
         self.dynamics = nn.Sequential(nn.Linear(size + action_dim, hidden), nn.LayerNorm(hidden), nn.ReLU(inplace=True),
                                       nn.Linear(hidden, 2 * size))
-        self.reward = nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.ReLU(inplace=True),
+        self.reward = nn.Sequential(nn.Linear(size + action_dim, hidden), nn.LayerNorm(hidden), nn.ReLU(inplace=True),
                                     nn.Linear(hidden, 1))
 
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
@@ -41,9 +41,9 @@ class Dbc(Objective):
         reward = batch.extra["step_reward"]                             # (B, 1)
         with torch.no_grad():
             after = encode(batch.extra["successor"])                    # (B, D)
-        mean, std = self._predict(z, batch.action)
+        mean, std = self._predict(z.detach(), batch.action)
         likelihood = (0.5 * ((after - mean) / std).square() + std.log()).mean()
-        reward_error = mse_loss(self.reward(mean), reward)
+        reward_error = mse_loss(self.reward(torch.cat([z, batch.action], dim=1)), reward)
         metric = self._metric(z, reward, mean.detach(), std.detach())
         spread = z.detach().std(0).mean()
         return (self.metric_weight * metric + likelihood + reward_error,

@@ -55,7 +55,9 @@ class Score(nn.Module):
         """size: D."""
         super().__init__()
         self.normalise = nn.LayerNorm(size, elementwise_affine=False)
-        self.now, self.then, self.alone = (nn.Parameter(torch.rand(size) / size ** 0.5) for _ in range(3))
+        # So that the sum over dimensions begins at about 1, however many there are.
+        self.now, self.then = (nn.Parameter(torch.rand(size) / size) for _ in range(2))
+        self.alone = nn.Parameter(torch.rand(size) / size ** 0.5)
         self.bias, self.alone_bias = (nn.Parameter(torch.zeros(size)) for _ in range(2))
         self.offset = nn.Parameter(torch.zeros(()))
 
