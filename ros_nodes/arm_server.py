@@ -27,13 +27,13 @@ SWITCHES = ("use_gravity_compensation", "body/set_cf_orientation_absolute", "emu
 class ArmServer:
     """Hears commands for a SimArm and tells where it is."""
 
-    def __init__(self, node: Node, arm: SimArm, name: str, frame: str, on_servo_cp: Callable[[int], None]):
+    def __init__(self, node: Node, arm: SimArm, name: str, frame: str, on_target: Callable[[int], None]):
         """name: namespace, "PSM1". frame: frame_id of poses in the CRTK camera frame.
 
-        on_servo_cp: called with the header's stamp in ns of each servo_cp that is followed.
+        on_target: called with the header's stamp in ns of each servo_cp, servo_jp and move_cp that is followed.
         """
         self._node, self._arm, self._name, self._frame = node, arm, name, frame
-        self._base, self._on_servo_cp = f"{name}_base", on_servo_cp
+        self._base, self._on_target = f"{name}_base", on_target
         self._complaints: dict[str, float] = {}     # topic -> s, monotonic, of the last one
         self._told_state: tuple[str, bool, bool] | None = None
         self._texts = {level: self._publisher(String, level, qos.EVENT) for level in ("error", "warning", "status")}
@@ -104,9 +104,11 @@ class ArmServer:
         def joints(message: JointState) -> np.ndarray:
             return arm_messages.read_joints(message, arm.view.names)
 
-        def servo_cp(message: PoseStamped) -> None:
-            arm.servo_cp(pose(message))
-            self._on_servo_cp(messages.to_ns(message.header.stamp))
+        def target(follow: Callable[[Any], None]) -> Callable[[Any], None]:
+            def followed(message: Any) -> None:
+                follow(message)
+                self._on_target(messages.to_ns(message.header.stamp))
+            return followed
 
         def command(message: Any) -> None:
             word = arm_messages.read_command(message)
@@ -121,10 +123,10 @@ class ArmServer:
             raise UserError("a simulated arm has no motors that a force could be asked of; use servo_cp or servo_jp")
 
         return [
-            ("servo_cp", PoseStamped, qos.SERVO, servo_cp),
-            ("servo_jp", JointState, qos.SERVO, lambda m: arm.servo_jp(joints(m))),
+            ("servo_cp", PoseStamped, qos.SERVO, target(lambda m: arm.servo_cp(pose(m)))),
+            ("servo_jp", JointState, qos.SERVO, target(lambda m: arm.servo_jp(joints(m)))),
             ("servo_jr", JointState, qos.EVENT, lambda m: arm.servo_jr(joints(m))),
-            ("move_cp", PoseStamped, qos.EVENT, lambda m: arm.move_cp(pose(m))),
+            ("move_cp", PoseStamped, qos.EVENT, target(lambda m: arm.move_cp(pose(m)))),
             ("move_jp", JointState, qos.EVENT, lambda m: arm.move_jp(joints(m))),
             ("move_jr", JointState, qos.EVENT, lambda m: arm.move_jr(joints(m))),
             ("jaw/servo_jp", JointState, qos.SERVO, lambda m: arm.servo_jaw(messages.read_joint(m))),

@@ -53,7 +53,7 @@ class SimNode(Node):
             "task": task, "seed": self._seed, "image": [width, height], "rate": 1.0 / self._period})
         self._camera = SimCamera(self, told["camera"], self._plant, height, width, stereo=told["stereo"])
         self._arm = SimArm(self._plant, ready=told["ready"], tracking_error=told["tracking_error"])
-        self._server = ArmServer(self, self._arm, arm, frame, self._on_servo_cp)
+        self._server = ArmServer(self, self._arm, arm, frame, self._on_target)
         self._frames = SimFrames(self, self._arm, arm, frame, self._plant) if arm_messages.TFMessage and frame else None
         self._begin_episode()
         self.create_timer(self._period, self._tick)
@@ -120,7 +120,7 @@ class SimNode(Node):
         self._camera.publish(self._observation, stamp)
         self._scores.sent(now, counts=self._arm.moved)
 
-    def _on_servo_cp(self, stamp: int) -> None:
+    def _on_target(self, stamp: int) -> None:
         self._scores.answered(stamp, self.get_clock().now().nanoseconds)
 
     def _press(self) -> None:

@@ -56,9 +56,12 @@ class Sender:
             "/policy_node/action": (JointState, deep), "/policy_node/status": (String, qos.STATUS),
             "/operator/enable": (Bool, qos.STATE), "/operator/estop": (Bool, qos.LATCHED),
             "/gate_node/status": (String, qos.STATUS), "/diagnostics": (DiagnosticArray, qos.EVENT),
-            "/PSM1/servo_cp": (PoseStamped, deep), "/PSM1/jaw/servo_jp": (JointState, deep),
-            "/gate_node/dry_run/servo_cp": (PoseStamped, deep), "/gate_node/dry_run/jaw/servo_jp": (JointState, deep),
-            "/PSM1/hold": (Empty, qos.EVENT), "/PSM1/measured_cp": (PoseStamped, qos.STATE),
+            **{f"{place}/{mode}_cp": (PoseStamped, deep) for place in ("/PSM1", "/gate_node/dry_run")
+               for mode in ("servo", "interpolate", "move")},
+            **{f"{place}/{mode}_jp": (JointState, deep) for place in ("/PSM1", "/gate_node/dry_run")
+               for mode in ("servo", "jaw/servo", "jaw/interpolate", "jaw/move")},
+            "/PSM1/hold": (Empty, qos.EVENT), "/gate_node/dry_run/hold": (Empty, qos.EVENT),
+            "/PSM1/measured_cp": (PoseStamped, qos.STATE),
             "/PSM1/setpoint_cp": (PoseStamped, qos.STATE), "/PSM1/jaw/measured_js": (JointState, qos.STATE),
             "/PSM1/operating_state": (messages.STATE_TYPE, qos.LATCHED),
             "/endoscope/left/camera_info": (CameraInfo, qos.STATUS)}
