@@ -1,6 +1,7 @@
-"""servo_jp in the place of servo_cp: the arm's own inverse kinematics makes joints of each pose that the gate allows."""
+"""servo_jp in the place of servo_cp: the arm's own inverse kinematics makes joints of each pose of the gate's."""
 
 import time
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose as PoseMessage
@@ -15,21 +16,22 @@ from surgrl.policy.spec import Array
 from . import arm_messages, messages, qos
 
 WAIT = 0.002        # s, that one command waits for its joints: an arm's answer takes about half of that
-PATIENCE = 0.05     # s without an answer, after which the arm's kinematics counts as gone
-FRESH = 0.3         # s, oldest setpoint_js that a motion may start from
 SPARE = 1e-6        # rad or m, of rounding
 
 
 class JointTargets:
     """Poses in, servo_jp out. What an answer asks of a joint is bounded too: inverse kinematics may change branches."""
 
-    def __init__(self, node: LifecycleNode, arm: str, topic: str, *, dt: float, speed: float):
-        """dt: s between two commands. speed: rad/s, or m/s of a sliding joint, at most. UserError without crtk_msgs."""
+    def __init__(self, node: LifecycleNode, arm: str, topic: str, *, dt: float, speed: float, max_age: float):
+        """dt: s between commands. speed: rad/s or m/s of a joint, at most. max_age: s, oldest setpoint_js that a
+        motion starts from, and longest wait for an answer. UserError without crtk_msgs.
+        """
         kind = arm_messages.QueryInverseKinematics
         if kind is None:
-            raise UserError("parameter command is 'servo_jp', which asks the arm's inverse_kinematics, and crtk_msgs is "
-                            "not installed here; install it, or use servo_cp")
-        self._kind, self._dt, self._speed, self._service = kind, dt, speed, f"/{arm}/inverse_kinematics"
+            raise UserError("parameter command is 'servo_jp', which asks the arm's inverse_kinematics, and crtk_msgs "
+                            "is not installed here; install it, or use servo_cp")
+        self._kind, self._dt, self._speed, self._max_age = kind, dt, speed, max_age
+        self._service = f"/{arm}/inverse_kinematics"
         self._node, self._publisher = node, node.create_lifecycle_publisher(JointState, topic, qos.SERVO)
         # A node and an executor of its own: the gate's executor does not turn while a tick waits.
         self._peer = Node(f"{node.get_name()}_kinematics", use_global_arguments=False, enable_rosout=False,
@@ -40,18 +42,21 @@ class JointTargets:
         self._peer.create_subscription(JointState, f"/{arm}/setpoint_js", self._on_setpoint, qos.SERVO)
         self._names: list[str] = []
         self._setpoint: Array | None = None         # (J,) as the arm tells it
-        self._heard = self._sent = self._asked = 0.0        # s, monotonic: of that, of the last command, of the question
+        self._heard = self._sent = self._asked = 0.0    # s, monotonic: of that, of the last command, of the question
         self._joints: Array | None = None           # (J,) as last commanded in this motion
-        self._answer = None                         # a question's, that is still to come
+        self._answer: Any = None                    # a question's, that is still to come
         self._stamp = 0
 
     def obstacle(self) -> str | None:
-        """Why no motion can start, or None."""
+        """Why no motion can start, or go on, or None."""
         self._executor.spin_once(timeout_sec=0.0)
+        waited = time.monotonic() - self._asked
+        if self._answer is not None and not self._answer.done() and not waited <= self._max_age:
+            return f"{self._service} has not answered for {waited * 1e3:.0f} ms, limit {self._max_age * 1e3:.0f} ms"
         if not self._client.service_is_ready():
             return f"nobody serves {self._service}, which command servo_jp needs"
-        if self._setpoint is None or not time.monotonic() - self._heard <= FRESH:
-            return "setpoint_js is missing, or old, which command servo_jp starts from"
+        if self._setpoint is None or not time.monotonic() - self._heard <= self._max_age:
+            return "setpoint_js is missing or old, which command servo_jp starts from"
         return None
 
     def publish(self, pose: PoseMessage, stamp: int) -> str | None:
@@ -83,8 +88,7 @@ class JointTargets:
         while not self._answer.done() and time.monotonic() < end:
             self._executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
         if not self._answer.done():
-            late = time.monotonic() - self._asked
-            return f"{self._service} has not answered for {late * 1e3:.0f} ms" if late > PATIENCE else None
+            return None
         answer, self._answer = self._answer.result(), None
         if not answer.result:
             return f"{self._service} finds no joints: {answer.message}"

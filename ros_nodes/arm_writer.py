@@ -23,9 +23,10 @@ class ArmWriter:
     """Publishers of one arm's commands. They are silent while the node is not active, whoever calls them."""
 
     def __init__(self, node: LifecycleNode, arm: str, frame: str, *, mode: str, every: int, dt: float,
-                 joint_speed: float, moves_jaw: bool, dry_run: bool):
+                 joint_speed: float, max_state_age: float, moves_jaw: bool, dry_run: bool):
         """arm: "PSM1". frame: written into commands. mode: one of MODES. every: so many ticks of dt s one command
-        leaves. joint_speed: of servo_jp, rad/s or m/s."""
+        leaves. joint_speed: rad/s or m/s, of servo_jp; max_state_age: s, of the joints that it starts from.
+        """
         self._node, self._frame, self._every, self._ticks = node, frame, every, 0
         place = f"/{node.get_name()}/dry_run" if dry_run else f"/{arm}"
         self.topic, jaw = f"{place}/{mode}", f"{place}/jaw/{mode.split('_')[0]}_jp"
@@ -33,7 +34,7 @@ class ArmWriter:
         self.alone = {f"/{arm}/{name}": 0 for name in (() if dry_run else MOTIONS)} | {
             name: 1 for name in (self.topic, *((jaw,) if moves_jaw else ()))}
         self.failure: str | None = None         # why the last command could not be sent
-        self._joints = (JointTargets(node, arm, self.topic, dt=every * dt, speed=joint_speed)
+        self._joints = (JointTargets(node, arm, self.topic, dt=every * dt, speed=joint_speed, max_age=max_state_age)
                         if mode == "servo_jp" else None)
         self._poses = (None if self._joints else
                        node.create_lifecycle_publisher(PoseStamped, self.topic, qos.SERVO))
@@ -41,7 +42,7 @@ class ArmWriter:
         self._hold = node.create_publisher(Empty, f"{place}/hold", qos.EVENT)
 
     def obstacle(self) -> str | None:
-        """Why no motion can start, or None."""
+        """Why no motion can start, or go on, or None."""
         return self._joints.obstacle() if self._joints else None
 
     def send(self, command: Command, *, now: bool = False) -> bool:

@@ -56,7 +56,7 @@ class GateNode(SupervisedNode):
         self._gate = Gate(parameters.read_limits(self), dt=self._dt, moves_jaw=jaw, follows=not self._dry,
                           makes_busy=mode.startswith("move"), now=lambda: self.get_clock().now().nanoseconds)
         self._writer = ArmWriter(self, arm, frame, mode=mode, every=every, dt=self._dt, joint_speed=joint_speed,
-                                 moves_jaw=jaw, dry_run=self._dry)
+                                 max_state_age=self._gate.limits.max_state_age, moves_jaw=jaw, dry_run=self._dry)
         names = ("measured_cp", "setpoint_cp", *(("jaw/measured_js",) if jaw else ()))
         self._arm = ArmReader(self, arm, frame, self._gate.inbox, names, guard=self.guard,
                               on_state=self._gate.hear_state)

@@ -19,15 +19,6 @@ SCENARIOS = (*BARE, "services", "frames")
 PARAMETERS = {"ready": False, "operator": False, "image_width": 96, "image_height": 96, "max_steps": 10**9}
 
 
-@pytest.fixture(scope="module")
-def messages_folder() -> str:
-    """What PYTHONPATH needs so that crtk_msgs and tf2_msgs can be imported."""
-    try:
-        return str(build())
-    except BuildError as error:
-        pytest.skip(str(error))
-
-
 def drive(python: str, scenario: str, domain: int, *paths: str) -> None:
     """Run a scenario of the client in a process of its own; fail with its last words."""
     done = subprocess.run([python, str(CLIENT), scenario, "PSM1"], capture_output=True, text=True, timeout=240,
