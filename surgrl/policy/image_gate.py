@@ -127,13 +127,12 @@ class ImageGate:
 
     def _count_changes(self, view: Array) -> float:
         """Tiles (of 64) in which any of the sampled pixels differs from the last frame's."""
-        rows, columns = (np.arange(SIDE) * edge // SIDE for edge in view.shape[:2])
-        pixels, before = view[rows[:, None], columns], self._pixels
+        pixels, before = np.asarray(cv2.resize(view, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)), self._pixels
         self._pixels = pixels
         if before is None:
             return float(GRID * GRID)
         tile = SIDE // GRID
-        changed = (pixels != before).reshape(GRID, tile, GRID, tile * 3).any(axis=(1, 3))
+        changed = cv2.absdiff(pixels, before).reshape(GRID, tile, GRID, tile * 3).any(axis=(1, 3))
         return float(changed.sum())
 
     def _fault(self, small: Array, measures: dict[str, float]) -> _Fault | None:
@@ -157,7 +156,8 @@ def _blank(small: Array) -> str:
         return "the picture is black: is the light on, the camera plugged in?"
     if cv2.countNonZero(cv2.inRange(small, WHITE, BRIGHTEST)) >= COVERED * pixels:
         return "the picture is white: the sensor is saturated"
-    middle = np.median(small[::4, ::4].reshape(-1, 3), axis=0)      # of some: as good, and ten times faster
+    some = small[::4, ::4].reshape(-1, 3)       # as good as all, and ten times faster
+    middle = np.partition(some, len(some) // 2, axis=0)[len(some) // 2].astype(float)
     if cv2.countNonZero(cv2.inRange(small, middle - ALIKE, middle + ALIKE)) >= FLAT * pixels:
         return "the picture is of one colour: no signal, or the lens is covered"
     # Of colour bars only the upper part: SMPTE's (ECR 1-1978) lower third holds other patches.

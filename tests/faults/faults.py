@@ -279,6 +279,13 @@ def to_the_face(stage: Stage, since: float) -> str:
     return "comes to rest on the face"
 
 
+def outwards(stage: Stage) -> float:
+    """From near the middle: further aside, the cone's side would come first."""
+    if np.abs(stage.log.commands()[-1].at - START.position).max() > 0.03:
+        stage.home()
+    return stage.driver("show", code=networks.NEARER, since="image")
+
+
 def to_the_cannula(stage: Stage, since: float) -> str:
     """F34: as deep out as allowed."""
     assert stage.wait(lambda: abs(np.linalg.norm(stage.log.commands(since)[-1].at - RCM) - 0.055) < 2e-4, 10.0), (
@@ -436,7 +443,7 @@ FAULTS = (
         shown(networks.RIGHT), "inside the workspace box", to_the_face, 0.1,
         limits__box_low=[X - FACE, Y - 0.1, Z - 0.1])),
     Fault("F34", "commands out of the cannula", "CLAMP", TICK, bounded(
-        shown(networks.NEARER), "insertion depth|cone", to_the_cannula, 0.1, **CONE)),
+        outwards, "insertion depth|cone", to_the_cannula, 0.1, **CONE)),
     Fault("F34b", "an arm too near to its remote centre", "HOLD", None, out_of_the_cone),
     Fault("F35", "to and fro at 30 Hz", "LATCH", 500, stops(swinging, "swings to and fro", latched=True)),
     Fault("F36", "inference takes 80 ms", "HOLD", 100 + TICK, slower_than_frames),

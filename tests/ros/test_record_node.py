@@ -255,12 +255,12 @@ def test_fewer_pictures_are_kept_when_told_so(sender, record):
 
 def test_a_long_recording_is_split_into_files_that_belong_together(sender, record):
     recording = record(split_minutes=0.02)
-    sender.send(90)
+    sender.send(60)
     folder = recording.stop()
     told = metadata(folder)
     assert len(told["files"]) >= 2 and sum(file["message_count"] for file in told["files"]) == told["message_count"]
     poses = [deserialize_message(data, PoseStamped) for data in read(folder)["/PSM1/servo_cp"]]
-    assert [pose.pose.position.x for pose in poses] == list(range(90))
+    assert [pose.pose.position.x for pose in poses] == list(range(60))
 
 
 def test_a_disk_with_too_little_room_ends_the_recording_whole(sender, record):

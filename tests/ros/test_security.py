@@ -271,7 +271,7 @@ def rights_of(name: str, domain: int, scratch: Path, /, *, expected: Rights, **p
                 future = client.call_async(request)
                 assert graph.wait_for(future.done, 60) and future.result().success, process.last_words()
             graph.wait_for(lambda: had(graph.node, name) == expected, 20)
-            graph.spin(2.0)     # what comes late is one right too many
+            graph.spin(1.0)     # what comes late is one right too many
             process.require_alive()
             return had(graph.node, name)
         finally:
