@@ -79,7 +79,8 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
         loaded.image.crop_in(height, width)
     domain = domain_number(domain)
     files = [Path(params).resolve() if params else parameter_file("policy.yaml")]
-    servo_topic, camera_topic = _topics(files[0])
+    told_names = _names(files[0])
+    servo_topic, camera_topic = f"/{told_names['arm']}/{told_names['command']}", told_names["image_topic"]
     if simulate or replay:
         files.append(parameter_file("simulation.yaml" if simulate else "replay.yaml"))
     interrupted = False
@@ -101,9 +102,9 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
             # Started last is stopped first: the gate outlives the policy, and its robot still hears `hold`.
             if simulate:
                 start("sim_node", task=loaded.task, seed=seed, episodes=episodes, results=str(told.path),
-                      image_width=width, image_height=height, rate=float(rate))
+                      image_width=width, image_height=height, rate=float(rate), **_played(told_names))
             elif replay:
-                start("video_node", source=str(Path(replay).resolve()), operator=True)
+                start("video_node", source=str(Path(replay).resolve()), operator=True, **_played(told_names))
             # Nobody asks later what was sent to a robot that was not there.
             start("gate_node", dry_run=not (simulate or live), **(
                 {"audit_folder": str(scratch / "audit")} if simulate or replay else {}))
@@ -225,8 +226,17 @@ def _refuse_rivals(graph: Graph, domain: int, ours: dict[str, str], running: int
                             "(--domain). A node that was killed is seen for up to 20 s more")
 
 
-def _topics(file: Path) -> tuple[str, str]:
-    """The servo_cp and image topics in a parameter file of both nodes."""
+def _played(names: dict[str, str]) -> dict[str, str]:
+    """Parameters with which a robot that is played answers where policy and gate look for theirs."""
+    camera, _, last = names["image_topic"].rpartition("/")
+    if last != "image_raw":
+        raise UserError(f"parameter image_topic is {names['image_topic']}; a camera that is played publishes image_raw:"
+                        " name a topic that ends so, or run with --no-sim")
+    return {"arm": names["arm"], "camera": camera, "command_frame": names["command_frame"]}
+
+
+def _names(file: Path) -> dict[str, str]:
+    """Names of arm, command, camera and frame in a parameter file of both nodes, or what they are by default."""
     if not file.is_file():
         raise UserError(f"{file}: no such parameter file; ros_nodes/config/policy.yaml shows one")
     told: dict[str, Any] = {}
@@ -236,5 +246,6 @@ def _topics(file: Path) -> tuple[str, str]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not a ROS parameter file (node, ros__parameters, names); "
                         "ros_nodes/config/policy.yaml shows one") from error
-    return f"/{told.get('arm', 'PSM1')}/{told.get('command', 'servo_cp')}", told.get(
-        "image_topic", "/endoscope/left/image_raw")
+    default = {"arm": "PSM1", "command": "servo_cp", "command_frame": "ECM",
+               "image_topic": "/endoscope/left/image_raw"}
+    return {name: str(told.get(name, value)) for name, value in default.items()}

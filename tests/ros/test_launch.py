@@ -111,6 +111,13 @@ def test_a_recording_is_never_replayed_to_an_arm():
     assert told["dry_run"].value == "true"
 
 
+def test_a_real_robot_in_the_simulated_ones_place_is_told_nothing_unless_that_is_asked_for():
+    default, _ = arguments(ROOT / "launch" / "simulation.launch.py")["dry_run"]
+    assert default.value == ""
+    text = (ROOT / "launch" / "simulation.launch.py").read_text()
+    assert '"dry_run").perform(context) or ("false" if simulated else "true")' in text
+
+
 def test_the_robot_is_told_nothing_unless_that_is_asked_for():
     default, _ = arguments(ROOT / "launch" / "policy.launch.py")["dry_run"]
     assert default.value == "true"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from surgrl import serve
+from surgrl.node_process import parameter_file
 from surgrl.policy.errors import UserError
 from surgrl.serve import serve_episodes, summary
 from surgrl.video import write_video
@@ -72,6 +73,16 @@ def test_episodes_are_served_and_told(domain, right, tmp_path, home):
     assert any(line.startswith("episode 1/1:") for line in lines)
     assert not (home / ".surgrl").exists()      # no log is kept of a robot that was not there
     assert summary(results).startswith(f"success {int(episode['success'])}/1, image-to-command p50")
+
+
+def test_the_simulated_robot_answers_where_the_parameters_say_that_the_real_one_does(domain, right, tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text(parameter_file("policy.yaml").read_text().replace("PSM1", "PSM2").replace(
+        "/endoscope/left/", "/davinci/left/").replace("ECM", "camera"))
+    lines: list[str] = []
+    results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=160, height=120, params=file,
+                             say=lines.append)
+    assert len(results["episodes"][0]["latency_ms"]) > 10 and "gate active: each action moves the arm" in lines
 
 
 def servoing_to(goal: np.ndarray, folder: Path, make_bundle) -> Path:

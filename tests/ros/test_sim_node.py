@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 
+import cv2
 import gymnasium
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -19,6 +21,10 @@ from ros_nodes import messages, qos
 from ros_nodes.messages import Pose, crtk_to_optical, optical_to_crtk
 from ros_nodes.transport import CONFIG
 from surgrl.node_process import NodeProcess
+from surgrl.policy.bundle import PolicyBundle
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.image_limits import ImageLimits
+from surgrl.pretrained import find_bundle
 
 
 class Client:
@@ -235,6 +241,19 @@ def test_the_jaws_of_another_task_s_arm_close(simulate):
         close.publish(messages.make_joint("jaw", 0.1, client.image.header.stamp))
         return jaws and abs(jaws[-1] - 0.1) < 1e-3
     assert client.wait(closed) and max(jaws) > 0.3
+
+
+@pytest.mark.parametrize(("name", "task"), [("reach", "Reach"), ("retract", "Retract")])
+def test_where_episodes_begin_the_pretrained_policies_know_the_picture(name, task):
+    bundle = PolicyBundle.load(find_bundle(name))
+    told = yaml.safe_load((CONFIG / "simulation.yaml").read_text())["/**/policy_node"]["ros__parameters"]["image"]
+    env = gymnasium.make(f"envs:surgrl/{task}-v0", image_size=(120, 160))
+    for seed in range(100):
+        observation, _ = env.reset(seed=seed)
+        gate = ImageGate(bundle.image, ImageLimits(**told, good_frames=1), bundle.profile())
+        shown = cv2.resize(observation["image"], (640, 480), interpolation=cv2.INTER_LINEAR)
+        assert gate.look(shown, 0.0).state == "ok", seed
+    env.close()
 
 
 @pytest.mark.parametrize(("parameters", "word"), [
