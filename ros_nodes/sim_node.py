@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import gymnasium
+import numpy as np
 from rclpy.node import Node
 
 from surgrl.policy.errors import UserError
@@ -18,7 +19,7 @@ from . import arm_messages, messages, parameters, process, psm_topics, scope_top
 from .arm_server import ArmServer
 from .arm_services import KinematicsServices
 from .messages import ENABLED
-from .scorebook import Scorebook
+from .scorebook import Scorebook, told
 from .sim_arm import SimArm
 from .sim_camera import SimCamera
 from .sim_frames import SimFrames
@@ -115,11 +116,11 @@ class SimNode(Node):
 
     def _end_episode(self, info: dict[str, Any]) -> None:
         done = len(self._scores.episodes)
-        success, distance = bool(info["success"]), float(info["distance"])
-        self._scores.close_episode(seed=self._seed + done, success=success, steps=self._steps,
-                                   distance=distance)
+        success = bool(info["success"])
+        measures = {name: float(value) for name, value in info.items() if isinstance(value, float | np.floating)}
+        self._scores.close_episode(seed=self._seed + done, success=success, steps=self._steps, **measures)
         self.get_logger().info(f"episode {done + 1}: {'success' if success else 'no success'} after "
-                               f"{self._steps} steps, {distance * 1e3:.1f} mm from the target")
+                               f"{self._steps} steps; {told(measures)}")
         if done + 1 == self._episodes:
             self.exit_code = 0
         else:

@@ -181,9 +181,11 @@ class _Results:
     def report(self) -> None:
         for episode in self.read().get("episodes", [])[self._told:]:
             self._told += 1
+            measures = {name: value for name, value in episode.items()
+                        if name not in ("seed", "success", "steps", "latency_ms")}
             self._say(f"episode {self._told}{f'/{self._episodes}' if self._episodes else ''}: "
                       f"{'success' if episode['success'] else 'no success'}, {episode['steps']} steps, "
-                      f"{episode['distance'] * 1e3:.1f} mm from the target")
+                      + ", ".join(f"{name} {value:.3g}" for name, value in measures.items()))
 
 
 def _bring_up(graph: Graph, nodes: list[NodeProcess], watcher: _StatusWatcher, camera: str, wait: float,
