@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--height", type=int, default=480, help="px of the simulated image (%(default)s)")
     add("--rate", type=float, default=0.0, help="simulated steps per second; 0: real time (%(default)s)")
     add("--params", help="parameter file of policy_node and gate_node: limits, topics (ros_nodes/config/policy.yaml)")
+    add("--record", metavar="FOLDER", help="record the run in there: rosbag2, MCAP (docs/recording.md)")
     add("--wait", type=float, default=15.0,
         help="s to wait for a camera, and for a held simulation to go on (%(default)s)")
 
@@ -58,12 +59,14 @@ def run(args: argparse.Namespace) -> None:
 def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int = 0, *, task: str = "",
                    results: str | Path | None = None, domain: int | None = None, simulate: bool = True,
                    replay: str | Path | None = None, live: bool = False, width: int = 640, height: int = 480,
-                   rate: float = 0.0, params: str | Path | None = None, wait: float = 15.0,
+                   rate: float = 0.0, params: str | Path | None = None, record: str | Path | None = None,
+                   wait: float = 15.0,
                    say: Callable[[str], None] = print) -> dict[str, Any]:
     """Run a bundle over ROS 2; return what came of it: the results file's keys, `bundle`, `interrupted`.
 
     replay: a video or bag that is played instead of the simulation, in a dry run.
     live: without a simulation, command the robot that is there; else a dry run tells it nothing.
+    record: folder for a recording of the run.
 
     Ctrl-C ends it early and is no error. UserError when it cannot run as asked. No process is left behind.
     """
@@ -99,6 +102,12 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
             def start(name: str, **parameters: Any) -> None:
                 nodes.append(NodeProcess(name, files, parameters, scratch, domain=domain))
                 stack.callback(nodes[-1].stop)
+            recorder = None
+            if record:      # first, so that it hears the end too; and no reason to stop a robot, should it end before
+                recorder = NodeProcess("record_node", [parameter_file("record.yaml")], {
+                    "folder": str(Path(record).resolve()), "arm": told_names["arm"],
+                    "image_topic": camera_topic}, scratch, domain=domain)
+                stack.callback(recorder.stop)
             # Started last is stopped first: the gate outlives the policy, and its robot still hears `hold`.
             if simulate:
                 start("sim_node", task=loaded.task, seed=seed, episodes=episodes, results=str(told.path),
@@ -111,6 +120,8 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
             start("policy_node", bundle=str(folder), task=loaded.task)
             _bring_up(graph, nodes, watcher, camera_topic, START if simulate else wait,
                       lambda: _refuse_rivals(graph, domain, ours, 1))
+            if recorder is not None:
+                recorder.require_alive()
             say(f"serving {folder.name} ({loaded.task}) in ROS domain {domain}; Ctrl-C stops")
             while not (camera and nodes[0].process.poll() == 0):
                 for node in nodes:

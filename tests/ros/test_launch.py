@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 DECLARED = {"policy_node": parameters.POLICY, "gate_node": parameters.GATE, "sim_node": parameters.SIMULATION,
             "video_node": parameters.VIDEO, "record_node": parameters.RECORD}
-STARTED = {"policy.launch.py": {"gate_node", "policy_node"}, "simulation.launch.py": {"sim_node"},
+STARTED = {"policy.launch.py": {"gate_node", "policy_node", "record_node"}, "simulation.launch.py": {"sim_node"},
            "replay.launch.py": {"video_node"}}
 
 

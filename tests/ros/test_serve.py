@@ -10,6 +10,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import yaml
 
 from surgrl import serve
 from surgrl.node_process import parameter_file
@@ -63,15 +64,21 @@ def impatience(monkeypatch):
     monkeypatch.setattr(serve, "DISCOVERY", 0.3)
 
 
-def test_episodes_are_served_and_told(domain, right, tmp_path, home):
+def test_episodes_are_served_recorded_and_told(domain, right, tmp_path, home):
+    pytest.importorskip("mcap")
     lines: list[str] = []
     results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=320, height=240,
-                             results=tmp_path / "results.json", say=lines.append)
+                             results=tmp_path / "results.json", record=tmp_path / "bags", say=lines.append)
     (episode,) = results["episodes"]
     assert episode["seed"] == 5 and len(episode["latency_ms"]) > 10 and not results["interrupted"]
     assert "gate active: each action moves the arm" in lines
     assert any(line.startswith("episode 1/1:") for line in lines)
     assert not (home / ".surgrl").exists()      # no log is kept of a robot that was not there
+    (folder,) = (tmp_path / "bags").iterdir()
+    told = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    counts = {topic["topic_metadata"]["name"]: topic["message_count"] for topic in told["topics_with_message_count"]}
+    assert counts["/PSM1/servo_cp"] > 10 and counts["/endoscope/left/image_raw/compressed"] > 10
+    assert counts["/gate_node/status"] > 1
     assert summary(results).startswith(f"success {int(episode['success'])}/1, image-to-command p50")
 
 
