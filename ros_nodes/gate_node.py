@@ -28,6 +28,7 @@ from .supervised import SupervisedNode
 
 SOON = 0.7              # of the period; a tick that follows a late one sooner than that is left out
 NUMBER = re.compile(r"\d+(\.\d+)?")
+BUNDLE = re.compile(r"\[([^\[\]]+)\]$")      # which policy it is, at the end of the policy's ~/status
 REST = 2.0              # s, in which an arm that can stop so soon must be at rest as the node ends
 
 
@@ -42,6 +43,7 @@ class GateNode(SupervisedNode):
         self._writer: ArmWriter | None = None
         self._arm: ArmReader | None = None
         self._reset: Any = None
+        self._bundle = ""
         self._audit: AuditLog | None = None
 
     def configure(self) -> None:
@@ -77,7 +79,7 @@ class GateNode(SupervisedNode):
         self._audit = AuditLog(new_path(Path(self._folder).expanduser()),
                                about={"node": self.get_name(), "dry_run": self._dry, "limits": parameters.told(self)})
         self._gate.restart()
-        self._last_tick, self._last_told = 0.0, ""
+        self._last_tick, self._last_told, self._bundle_told = 0.0, "", ""
         self._asked: JointState | None = None
         self._commands, self._work, self._latency, self._cut = Rate(), Durations(), Durations(), 0
         self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
@@ -136,6 +138,8 @@ class GateNode(SupervisedNode):
             self._asked = message
 
     def _on_policy(self, message: String) -> None:
+        told = BUNDLE.search(message.data)
+        self._bundle = told[1] if told else self._bundle
         self._gate.hear_policy(message.data)
 
     def _tick(self) -> None:
@@ -183,6 +187,8 @@ class GateNode(SupervisedNode):
             record |= {"sent": {"x": x, "y": y, "z": z, "jaw": jaw}, "answers": stamp}
         if decision.hold:
             record["hold"] = True
+        if self._bundle != self._bundle_told:
+            record["policy"] = self._bundle_told = self._bundle
         self._audit.write(record)
 
     def _trouble(self) -> str | None:

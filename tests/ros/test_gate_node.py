@@ -195,6 +195,7 @@ def test_deactivate_comes_to_rest_holds_and_sends_nothing_after(nodes, robot, ri
 
 
 def test_the_log_tells_what_was_asked_what_was_sent_and_why(nodes, robot, right):
+    from surgrl.policy.bundle import PolicyBundle
     from surgrl.policy.chain import verify
     nodes.activate(right, robot)
     assert nodes.wait(lambda: len(robot.heard) >= 40), nodes.gate
@@ -204,6 +205,7 @@ def test_the_log_tells_what_was_asked_what_was_sent_and_why(nodes, robot, right)
     newest = max(nodes.audit.glob("*.jsonl"))
     text = newest.read_text()
     assert verify(newest).fault is None and '"asked"' in text and '"sent"' in text and "the pedal was released" in text
+    assert text.count(f'"policy":"right {PolicyBundle.load(right).fingerprint}"') == 1
 
 
 def test_diagnostics_tell_states_rates_and_the_way_to_stop(nodes, robot, right):
