@@ -33,6 +33,8 @@ from ros_nodes.transport import use_profile
 from surgrl.node_process import NodeProcess, parameter_file
 from surgrl.policy.bundle import PROFILE, PolicyBundle
 from surgrl.policy.image import prepare
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.image_limits import ImageLimits
 from surgrl.pretrained import find_bundle
 from surgrl.ros_graph import Graph
 
@@ -213,6 +215,8 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
     load = os.getloadavg()[0]
     preparing = timed(lambda: prepare(frame, bundle.image), args.rate)
     inferring = timed(lambda: session.run(None, inputs), args.rate)
+    gate = ImageGate(bundle.image, ImageLimits(strange_frames=0), bundle.profile())
+    judging = timed(lambda: gate.look(frame, time.monotonic(), "rgb8"), args.rate)
     ear, echoed, driven = Ear(args.domain), Turns(), Turns()
     for _ in range(TURNS):
         process = subprocess.Popen([sys.executable, __file__, "--role", "echo"])
@@ -243,7 +247,8 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
         answering, acting = (float(np.percentile(turns.latencies, part)) for turns in (echoed, driven))
         floor = answering + preparing + inferring
         print(f"floor at p{part}: echo {answering:.2f} + prepare {preparing:.2f} + onnxruntime {inferring:.2f} = "
-              f"{floor:.2f} ms; policy_node is {acting / floor:.2f} x the floor")
+              f"{floor:.2f} ms; policy_node is {acting / floor:.2f} x the floor, {acting / (floor + judging):.2f} x "
+              f"with the {judging:.2f} ms in which it judges the picture")
 
 
 if __name__ == "__main__":

@@ -215,7 +215,9 @@ class Gate:
         if self.motion.state is None:
             return Decision(None, False, ())
         if self._left or not self._takes_commands:      # nor may old commands wait for it
-            return self._done(None)
+            decision = self._done(None)
+            self._jaw_left = None       # an arm without power grips nothing: the jaw starts from where it is
+            return decision
         lag = self._lag()
         if self.state == "active" and not lag <= self.limits.max_lead:
             self.latch(f"the arm is {lag * 1e3:.1f} mm behind its command, limit {self.limits.max_lead * 1e3:.1f} mm")
@@ -278,7 +280,7 @@ class Gate:
 
     def _lose_arm(self) -> None:
         self._disarm()
-        self._jaw_left = None       # nothing grips in an arm without power: the jaw starts from where it is
+        self._jaw_left = None       # as in `tick`
 
     def _obstacle(self) -> str | None:
         """Why nothing may move, or None."""

@@ -798,11 +798,12 @@ def test_a_jaw_that_grips_does_not_let_go_over_a_hold(gripper):
     assert gripper.jaw == 0.1 and set(jaws) == {LIMITS.jaw_low}
 
 
-def test_a_jaw_that_was_without_power_starts_from_where_it_is(gripper):
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_a_jaw_that_was_without_power_starts_from_where_it_is(gripper, seconds):
     gripper.jaw_slack = 0.1
     gripper.start()
     gripper.state("DISABLED")
-    gripper.run(0.2)
+    gripper.run(seconds)
     gripper.state("ENABLED")
     gripper.pedal = False
     gripper.run(0.05)
