@@ -29,6 +29,7 @@ ROUNDING = 1e-6         # of an action's [-1, 1]
 LOST = 2.0              # s of the policy's silence, after which the pedal must be pressed anew
 SETTLED = 0.05          # s after the last command, from which on the arm's setpoint is sure to be that command
 LATE = 0.1              # s between two ticks, after which the arm has long come to rest at the last target
+STOOD = "the gate itself stood still"       # what is told then: the motion begins anew, at rest
 JAW_STILL = 0.05        # rad; a jaw that moved less during a hold was not moved by anyone
 
 
@@ -197,10 +198,12 @@ class Gate:
         now = time.monotonic()
         late, self._ticked = now - self._ticked, now
         obstacle = self._obstacle()
+        stood: tuple[str, ...] = ()
         if self.motion.state is not None and not late <= LATE:
             # To go on at the speed of long ago would be a jolt.
             self.motion.start(self.motion.state.position)
-            obstacle = obstacle or f"the gate itself stood still for {late * 1e3:.0f} ms"
+            stood = (f"{STOOD} for {late * 1e3:.0f} ms",)
+            obstacle = obstacle or stood[0]
         if self.state == "active" and obstacle:
             self._fall_back(obstacle)
         elif self.state == "hold":
@@ -224,10 +227,11 @@ class Gate:
         remarks = self.motion.step(self._wanted if self.state == "active" else ZERO)
         if self.state == "active":
             remarks += self._shrunk() + self._move_jaw()
+        remarks += stood
         command = Command(Pose(np.array(self.motion.state.position), self._quaternion),
                           None if self._jaw_wanted is None else self._jaw, self._answered())
         if self.state != "active" and self.motion.state.at_rest:
-            return self._done(command)
+            return self._done(command)._replace(remarks=stood)
         return Decision(command, False, remarks)
 
     @property

@@ -151,6 +151,7 @@ def gate_is_stopped(stage: Stage) -> Outcome:
     woken = time.monotonic()
     go_on("gate_node")(stage)
     assert stage.wait(lambda: stage.gate.startswith("hold"), 5.0), stage.gate
+    stage.graph.spin(0.1)       # it tells the arm once more to be where it is
     stage.stays(STILL)
     stage.press()
     assert stage.wait(lambda: len(stage.log.commands(woken)) > 20), stage.gate
@@ -283,6 +284,7 @@ def outwards(stage: Stage) -> float:
     """From near the middle: further aside, the cone's side would come first."""
     if np.abs(stage.log.commands()[-1].at - START.position).max() > 0.03:
         stage.home()
+        stage.move()
     return stage.driver("show", code=networks.NEARER, since="image")
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from stage import Log
 
+from surgrl.policy.gate import STOOD
+
 ROUNDING = 1e-6         # of a limit
 TICK = 0.01             # s
 PAUSE = 0.1             # s between commands, after which the gate starts from rest
@@ -52,7 +54,9 @@ def motions(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     for record in records:
         last = found[-1][-1] if found[-1] else None
         if record.get("sent"):
-            if last and (record["t_mono"] - last["t_mono"]) * 1e-9 > PAUSE:
+            # As it says, or by the time between them: ticks and records of a busy gate need not be as far apart.
+            if last and ((record["t_mono"] - last["t_mono"]) * 1e-9 > PAUSE
+                         or any(reason.startswith(STOOD) for reason in record["reasons"])):
                 found.append([])
             found[-1].append(record)
         if record.get("hold") or record.get("audit") == "end":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from surgrl.policy.gate import BUSY, LATE, LOST, Action, Command, Decision, Gate
+from surgrl.policy.gate import BUSY, LATE, LOST, STOOD, Action, Command, Decision, Gate
 from surgrl.policy.limits import Cone, Limits
 from surgrl.policy.pose import Pose
 
@@ -555,7 +555,7 @@ def test_a_gate_that_stood_still_goes_on_from_rest(bench, stall):
     bench.time += stall - DT
     decision = bench.tick()
     assert decision.hold and np.array_equal(decision.command.pose.position, place)
-    assert bench.gate.state == "hold"
+    assert bench.gate.state == "hold" and decision.remarks == (f"{STOOD} for {stall * 1e3:.0f} ms",)
 
 
 def test_a_tick_that_is_somewhat_late_changes_nothing(bench):
