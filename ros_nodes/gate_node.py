@@ -224,7 +224,7 @@ class GateNode(SupervisedNode):
 
 def main() -> int:
     """Entry point `gate_node`."""
-    return process.run(GateNode)
+    return process.run(GateNode, apart=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_the_gate_needs_no_library_of_pictures_or_networks():
             "import ros_nodes.gate_node")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_lock_in_shared_memory_can_hold_the_gate_up(nodes):
+    shared = {name: "/dev/shm/fast" in Path(f"/proc/{nodes.process[name].process.pid}/maps").read_text()
+              for name in ("gate_node", "policy_node")}
+    assert shared == {"gate_node": False, "policy_node": True}      # pictures go through it
 
 
 def test_inactive_sends_nothing(nodes, robot, right):
