@@ -3,7 +3,8 @@
     python benchmarks/node_latency.py [BUNDLE] [--width 640 --height 480 --rate 30 --seconds 20]
 
 Camera, policy_node and the gate's ear are three processes. The floor is measured in the same run: a node that
-answers each image with a tiny message, over the same transport, plus `prepare` and onnxruntime timed by themselves.
+answers each image with a tiny message, over the same transport, plus `prepare` and onnxruntime timed by themselves, at
+the camera's rate. What the node does beyond that is to judge each picture (image_gate.py) and to tell what it does.
 Echo and policy take turns, so that both meet the same load of the machine. The gate's own tick comes on top: its
 rate says how long an action waits for it, /diagnostics how long its step takes.
 """
@@ -30,8 +31,10 @@ from ros_nodes import messages, qos
 from ros_nodes.messages import Pose
 from ros_nodes.transport import use_profile
 from surgrl.node_process import NodeProcess, parameter_file
-from surgrl.policy.bundle import PolicyBundle
+from surgrl.policy.bundle import PROFILE, PolicyBundle
 from surgrl.policy.image import prepare
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.image_limits import ImageLimits
 from surgrl.pretrained import find_bundle
 from surgrl.ros_graph import Graph
 
@@ -142,13 +145,16 @@ class Turns:
                 f"{len(self.latencies)}/{self.sent} = {len(self.latencies) / self.sent:.1%}")
 
 
-def fitted(bundle: PolicyBundle, folder: Path, width: int, height: int) -> PolicyBundle:
-    """The bundle itself, or if its camera has another shape, its network behind a square crop of that."""
-    if bundle.image.width * height == bundle.image.height * width:
+def fitted(bundle: PolicyBundle, folder: Path, width: int, height: int, rate: float) -> PolicyBundle:
+    """The bundle at the camera's rate, so that no picture is left out; of another shape, behind a square crop."""
+    image = replace(bundle.image, rate=rate)
+    if image.width * height != image.height * width:
+        image = replace(image, width=width, height=height, crop=(0, (width - height) // 2, height, height))
+    if image == bundle.image:
         return bundle
-    crop = (0, (width - height) // 2, height, height)
-    image = replace(bundle.image, width=width, height=height, crop=crop)
-    copyfile(bundle.onnx, folder / "policy.onnx")
+    for name in ("policy.onnx", PROFILE):
+        if (bundle.folder / name).is_file():
+            copyfile(bundle.folder / name, folder / name)
     variant = replace(bundle, folder=folder, image=image)
     frames = np.zeros((1, height, width, 3), np.uint8)
     proprio = np.zeros((1, len(bundle.proprio.names)), np.float32)
@@ -166,10 +172,11 @@ def inputs_of(bundle: PolicyBundle, frame: np.ndarray) -> dict[str, np.ndarray]:
     return inputs
 
 
-def timed(work: Callable[[], object], repeats: int = 300) -> float:
-    """Median ms of `work`, warm."""
+def timed(work: Callable[[], object], rate: float, repeats: int = 60) -> float:
+    """Median ms of `work` when it is done at the camera's rate, as it is in the node: caches are cold by then."""
     times = []
     for _ in range(repeats):
+        time.sleep(1 / rate)
         start = time.perf_counter()
         work()
         times.append((time.perf_counter() - start) * 1e3)
@@ -199,15 +206,17 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, scratch: Path) -> None:
     """Isolated timings, then echo and policy by turns; prints as it goes."""
-    bundle = fitted(PolicyBundle.load(find_bundle(args.bundle)), scratch, args.width, args.height)
+    bundle = fitted(PolicyBundle.load(find_bundle(args.bundle)), scratch, args.width, args.height, args.rate)
     frame = np.random.default_rng(0).integers(0, 255, (args.height, args.width, 3), np.uint8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(bundle.onnx, options)
     inputs = inputs_of(bundle, frame)
     load = os.getloadavg()[0]
-    preparing = timed(lambda: prepare(frame, bundle.image))
-    inferring = timed(lambda: session.run(None, inputs))
+    preparing = timed(lambda: prepare(frame, bundle.image), args.rate)
+    inferring = timed(lambda: session.run(None, inputs), args.rate)
+    gate = ImageGate(bundle.image, ImageLimits(strange_frames=0), bundle.profile())
+    judging = timed(lambda: gate.look(frame, time.monotonic(), "rgb8"), args.rate)
     ear, echoed, driven = Ear(args.domain), Turns(), Turns()
     for _ in range(TURNS):
         process = subprocess.Popen([sys.executable, __file__, "--role", "echo"])
@@ -232,11 +241,14 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
           f"{'ms':28s}     p50     p90     p99     max   answered")
     print(echoed.row("echo node"))
     print(driven.row("policy_node"))
+    if not (echoed.latencies and driven.latencies):
+        return
     for part in (50, 99):
         answering, acting = (float(np.percentile(turns.latencies, part)) for turns in (echoed, driven))
         floor = answering + preparing + inferring
         print(f"floor at p{part}: echo {answering:.2f} + prepare {preparing:.2f} + onnxruntime {inferring:.2f} = "
-              f"{floor:.2f} ms; policy_node is {acting / floor:.2f} x the floor")
+              f"{floor:.2f} ms; policy_node is {acting / floor:.2f} x the floor, {acting / (floor + judging):.2f} x "
+              f"with the {judging:.2f} ms in which it judges the picture")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
@@ -36,6 +36,7 @@ ARGUMENTS = (
     ("task", "", "Gymnasium id that the bundle must be made for; empty: as the parameter file says"),
     ("arm", "", "namespace of the CRTK arm, PSM1; empty: as the parameter file says"),
     ("dry_run", "true", "true: the arm is told nothing. It wins over the parameter file"),
+    ("record", "", "folder for a rosbag2 recording of the run; empty: none"),
     ("autostart", "true", "configure and activate gate_node, then policy_node, at their first start"),
     ("respawn", "true", "start a node again that has ended; it stays unconfigured"),
     ("log_level", "info", "of both nodes: debug, info, warn, error"),
@@ -88,7 +89,7 @@ class Autostart:
 
 
 def start(context: LaunchContext) -> list:
-    """Both nodes, with parameters from files that are there; an argument that is empty leaves theirs alone."""
+    """The nodes, with parameters from files that are there; an argument that is empty leaves theirs alone."""
     told = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     dry_run, autostart, respawn = (
         IfCondition(told[name]).evaluate(context) for name in ("dry_run", "autostart", "respawn"))
@@ -97,8 +98,8 @@ def start(context: LaunchContext) -> list:
         if not file.is_file():      # launch itself warns, and starts the nodes with other limits than you gave
             raise RuntimeError(f"{file}: no such parameter file")
     given = {name: ParameterValue(told[name], value_type=str) for name in ("bundle", "task", "arm") if told[name]}
-    overrides = {"policy_node": given, "gate_node": {
-        "dry_run": dry_run, **{name: value for name, value in given.items() if name == "arm"}}}
+    arm = {name: value for name, value in given.items() if name == "arm"}
+    overrides = {"policy_node": given, "gate_node": {"dry_run": dry_run, **arm}, "record_node": arm}
     common = {"package": "surgrl", "namespace": "", "output": "screen", "respawn": respawn, "respawn_delay": RESPAWN}
 
     def about(name: str) -> dict:
@@ -106,7 +107,11 @@ def start(context: LaunchContext) -> list:
                 "ros_arguments": ["--log-level", f"{name}:={told['log_level']}"]}
     gate = LifecycleNode(executable="gate_node", name="gate_node", **about("gate_node"))
     policy = LifecycleNode(executable="policy_node", name="policy_node", **about("policy_node"))
-    return [gate, policy, *(Autostart(gate, policy).actions() if autostart else ())]
+    recorder = Node(package="surgrl", executable="record_node", name="record_node", output="screen", parameters=[
+        str(CONFIG / "record.yaml"),
+        {"folder": ParameterValue(str(Path(told["record"]).expanduser()), value_type=str), **overrides["record_node"]}])
+    return [*((recorder,) if told["record"] else ()), gate, policy,
+            *(Autostart(gate, policy).actions() if autostart else ())]
 
 
 def generate_launch_description() -> LaunchDescription:

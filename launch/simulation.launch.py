@@ -1,9 +1,14 @@
-"""Simulated robot and operator beside policy and gate: `ros2 launch surgrl simulation.launch.py bundle:=reach`."""
+"""Simulated robot and operator beside policy and gate: `ros2 launch surgrl simulation.launch.py bundle:=reach`.
+
+With simulate:=false and nothing else changed, policy and gate run for the real robot that is there: in a dry run,
+unless dry_run:=false is told.
+"""
 
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -21,9 +26,10 @@ ARGUMENTS = (
     ("stereo", "false", bool, "draw and publish the right lens too"),
 )
 OTHERS = (
+    ("simulate", "true", "start the simulated robot; false: a real one is there, for a dry run unless dry_run:=false"),
     ("simulation_params", str(CONFIG / "simulation.yaml"), "parameter file of sim_node: image size, rate, topics; and "
      "what a simulation needs of the other nodes beside params"),
-    ("dry_run", "false", "true: the simulated arm is told nothing"),
+    ("dry_run", "", "true: the arm is told nothing; empty: true for a real arm, false for a simulated one"),
 )
 
 
@@ -32,21 +38,28 @@ def finish(context: LaunchContext) -> list:
     return [] if context.is_shutdown else [Shutdown()]
 
 
-def generate_launch_description() -> LaunchDescription:
-    """sim_node beside all that policy.launch.py starts; ends when sim_node does."""
+def start(context: LaunchContext) -> list:
+    """Policy and gate, and sim_node where the robot is simulated."""
+    simulated = IfCondition(LaunchConfiguration("simulate")).evaluate(context)
+    dry_run = LaunchConfiguration("dry_run").perform(context) or ("false" if simulated else "true")
     simulation = Node(
         package="surgrl", executable="sim_node", name="sim_node", output="screen",
         on_exit=OpaqueFunction(function=finish), parameters=[LaunchConfiguration("simulation_params"), {
             name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, _, kind, _ in ARGUMENTS}])
     policy = PythonLaunchDescriptionSource(str(Path(__file__).with_name("policy.launch.py")))
+    include = IncludeLaunchDescription(policy, launch_arguments={        # it also sets the environment of sim_node
+        "more_params": LaunchConfiguration("simulation_params") if simulated else "",
+        "task": LaunchConfiguration("task"),
+        "arm": LaunchConfiguration("arm"),
+        "dry_run": dry_run}.items())
+    return [include, *((simulation,) if simulated else ())]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """sim_node beside all that policy.launch.py starts; ends when sim_node does."""
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text)
           for name, default, _, text in ARGUMENTS),
         *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in OTHERS),
-        IncludeLaunchDescription(policy, launch_arguments={        # it also sets the environment of sim_node
-            "more_params": LaunchConfiguration("simulation_params"),
-            "task": LaunchConfiguration("task"),
-            "arm": LaunchConfiguration("arm"),
-            "dry_run": LaunchConfiguration("dry_run")}.items()),
-        simulation,
+        OpaqueFunction(function=start),
     ])

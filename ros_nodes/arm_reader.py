@@ -21,18 +21,22 @@ class ArmReader:
     """Subscriptions to some of an arm's topics."""
 
     def __init__(self, node: Node, arm: str, frame: str, inbox: Inbox, names: Sequence[str], *,
-                 guard: Callable[[Callable[..., None]], Callable[..., None]]):
-        """arm: "PSM1". frame: that poses must be told in ('' for any). names: out of READ, or operating_state.
+                 guard: Callable[[Callable[..., None]], Callable[..., None]],
+                 on_state: Callable[[str], None] | None = None):
+        """arm: "PSM1". frame: that poses must be told in ('' for any). names: out of READ.
 
-        guard: wraps each callback; what it does with an exception is its own.
+        guard: wraps each callback; what it does with an exception is its own. on_state: hears operating_state.
         """
         self._node, self._frame, self._inbox = node, frame, inbox
         self._subscriptions = []
         for name in names:
-            kind, hear, profile = messages.STATE_TYPE, self._hear_state, qos.LATCHED
-            if name in READ:
-                kind, hear, profile = READ[name][0], self._hearer(name, READ[name][1]), qos.STATE
-            self._subscriptions.append(node.create_subscription(kind, f"/{arm}/{name}", guard(hear), profile))
+            kind, read = READ[name]
+            self._subscriptions.append(
+                node.create_subscription(kind, f"/{arm}/{name}", guard(self._hearer(name, read)), qos.STATE))
+        if on_state is not None:
+            self._subscriptions.append(node.create_subscription(
+                messages.STATE_TYPE, f"/{arm}/operating_state",
+                guard(lambda message: on_state(messages.read_state(message))), qos.LATCHED))
 
     def close(self) -> None:
         """Leave the topics."""
@@ -52,6 +56,3 @@ class ArmReader:
                 self._inbox.drop(name, str(error))
             return None
         return hear
-
-    def _hear_state(self, message: Any) -> None:
-        self._inbox.put("operating_state", messages.read_state(message), 0)

@@ -1,50 +1,60 @@
-"""The topics of a simulated CRTK arm: all that a dVRK's clients look for before they connect."""
+"""The topics of a simulated CRTK arm, whatever kind it is: what it tells, what it hears, and why it refuses."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Empty, Float64, Float64MultiArray, String
+from std_msgs.msg import Empty, Float64, String
 
 from surgrl.policy.errors import UserError
 
 from . import arm_messages, messages, qos
-from .arm_services import ArmServices
-from .messages import Pose, crtk_to_optical, optical_to_crtk, turn_vector
-from .sim_arm import NotReadyError, SimArm
+from .sim_arm import NotReadyError
 
 QUIET = 2.0     # s, in which the same complaint is made once
-FORCES = {"servo_jf": JointState, "jaw/servo_jf": JointState, "body/servo_cf": WrenchStamped,
-          "spatial/servo_cf": WrenchStamped}
-SWITCHES = ("use_gravity_compensation", "body/set_cf_orientation_absolute", "emulate_tool_present")
+
+
+class Report(NamedTuple):
+    """A topic that an arm tells something on."""
+
+    topic: str
+    kind: type
+    make: Callable[[Time], Any]
+
+
+class Command(NamedTuple):
+    """A topic on which it is told to do something."""
+
+    topic: str
+    kind: type
+    quality: Any
+    act: Callable[[Any], None]
+    answers: bool = False       # whether its header's stamp is that of the image that it answers
 
 
 class ArmServer:
-    """Hears commands for a SimArm and tells where it is."""
+    """Hears commands for a SimArm or a SimScope and tells where it is."""
 
-    def __init__(self, node: Node, arm: SimArm, name: str, frame: str, on_servo_cp: Callable[[int], None]):
-        """name: namespace, "PSM1". frame: frame_id of poses in the CRTK camera frame.
+    def __init__(self, node: Node, arm: Any, name: str, reports: Sequence[Report], commands: Sequence[Command],
+                 on_target: Callable[[int], None]):
+        """name: namespace, "PSM1". reports, commands: of its kind, beside those that all arms have.
 
-        on_servo_cp: called with the header's stamp in ns of each servo_cp that is followed.
+        on_target: called with the header's stamp in ns of each command that answers an image, and is followed.
         """
-        self._node, self._arm, self._name, self._frame = node, arm, name, frame
-        self._base, self._on_servo_cp = f"{name}_base", on_servo_cp
+        self._node, self._arm, self._name, self._on_target = node, arm, name, on_target
         self._complaints: dict[str, float] = {}     # topic -> s, monotonic, of the last one
         self._told_state: tuple[str, bool, bool] | None = None
         self._texts = {level: self._publisher(String, level, qos.EVENT) for level in ("error", "warning", "status")}
         self._states = self._publisher(messages.STATE_TYPE, "operating_state", qos.LATCHED)
         self._ratio = self._publisher(Float64, "trajectory_j/ratio", qos.STATUS)
         self._ratio.publish(Float64(data=arm.ratio))
-        self._reports = [(self._publisher(kind, topic, qos.STATE), make) for topic, kind, make in self._reported()]
-        for topic, kind, quality, act in self._commands():
-            node.create_subscription(kind, f"/{name}/{topic}", self._guarded(topic, act), quality)
+        self._reports = [(self._publisher(kind, topic, qos.STATE), make) for topic, kind, make in reports]
+        for command in (*self._common(), *commands):
+            node.create_subscription(command.kind, f"/{name}/{command.topic}", self._guarded(command), command.quality)
         if arm_messages.StringStamped is not None:
-            ArmServices(node, arm, name, self._state)
+            node.create_service(arm_messages.TriggerOperatingState, f"/{name}/operating_state", self._tell_state)
 
     def publish(self, stamp: Time) -> None:
         """Tell where the arm is, wherever somebody listens, and its state, if that has changed."""
@@ -62,51 +72,11 @@ class ArmServer:
 
     def advance(self, seconds: float) -> None:
         """Let the arm's moves get on; what goes wrong is told, as for a command."""
-        self._guarded("motion", lambda _: self._arm.advance(seconds))(None)
+        self._guarded(Command("motion", type(None), None, lambda _: self._arm.advance(seconds)))(None)
 
-    def _reported(self) -> list[tuple[str, type, Callable[[Time], Any]]]:
-        """Topic, type, what makes its message."""
-        arm, joints, jaw = self._arm, arm_messages.make_joints, messages.make_joint
-        names = arm.view.names
-
-        def seen(pose: Pose, stamp: Time) -> PoseStamped:
-            return messages.make_pose(optical_to_crtk(pose), self._frame, stamp)
-
-        def local(pose: Pose, stamp: Time) -> PoseStamped:
-            return messages.make_pose(Pose(*arm.view.in_base(*pose)), self._base, stamp)
-
-        def wrench(stamp: Time) -> WrenchStamped:
-            force = arm.view.forces()[1]
-            lever = arm.view.in_base(*arm.measured.tip)[0]
-            return arm_messages.make_wrench(force, np.cross(lever, force), self._base, stamp)
-
-        return [
-            ("measured_js", JointState, lambda t: joints(names, arm.measured.joints, t, arm.measured.speeds)),
-            ("setpoint_js", JointState, lambda t: joints(names, arm.joints, t)),
-            ("measured_cp", PoseStamped, lambda t: seen(arm.measured.tip, t)),
-            ("setpoint_cp", PoseStamped, lambda t: seen(arm.setpoint, t)),
-            ("local/measured_cp", PoseStamped, lambda t: local(arm.measured.tip, t)),
-            ("local/setpoint_cp", PoseStamped, lambda t: local(arm.setpoint, t)),
-            ("measured_cv", TwistStamped, lambda t: arm_messages.make_twist(
-                turn_vector(arm.measured.linear), turn_vector(arm.measured.angular), self._frame, t)),
-            ("jaw/measured_js", JointState, lambda t: jaw("jaw", arm.measured.jaw, t)),
-            ("jaw/setpoint_js", JointState, lambda t: jaw("jaw", arm.jaw, t)),
-            ("body/measured_cf", WrenchStamped, lambda t: arm_messages.make_wrench(
-                arm.view.forces()[0], np.zeros(3), self._name, t)),
-            ("spatial/measured_cf", WrenchStamped, wrench),
-            ("body/jacobian", Float64MultiArray, lambda _: arm_messages.make_matrix(arm.view.jacobians()[0])),
-            ("spatial/jacobian", Float64MultiArray, lambda _: arm_messages.make_matrix(arm.view.jacobians()[1]))]
-
-    def _commands(self) -> list[tuple[str, type, Any, Callable[[Any], None]]]:
-        """Topic, type, quality of service, what is done. A relative command must not be lost: no depth of 1."""
-        arm, pose = self._arm, lambda message: crtk_to_optical(messages.read_pose(message))
-
-        def joints(message: JointState) -> np.ndarray:
-            return arm_messages.read_joints(message, arm.view.names)
-
-        def servo_cp(message: PoseStamped) -> None:
-            arm.servo_cp(pose(message))
-            self._on_servo_cp(messages.to_ns(message.header.stamp))
+    def _common(self) -> list[Command]:
+        """What every arm hears."""
+        arm = self._arm
 
         def command(message: Any) -> None:
             word = arm_messages.read_command(message)
@@ -116,32 +86,20 @@ class ArmServer:
         def set_ratio(message: Float64) -> None:
             arm.set_ratio(message.data)
             self._ratio.publish(Float64(data=arm.ratio))
+        return [Command("hold", Empty, qos.EVENT, lambda _: arm.hold()),
+                Command("free", Empty, qos.EVENT, lambda _: arm.hold()),      # weightless: free, it stays
+                Command("state_command", arm_messages.COMMAND_TYPE, qos.EVENT, command),
+                Command("trajectory_j/set_ratio", Float64, qos.EVENT, set_ratio)]
 
-        def refuse(_: Any) -> None:
-            raise UserError("a simulated arm has no motors that a force could be asked of; use servo_cp or servo_jp")
-
-        return [
-            ("servo_cp", PoseStamped, qos.SERVO, servo_cp),
-            ("servo_jp", JointState, qos.SERVO, lambda m: arm.servo_jp(joints(m))),
-            ("servo_jr", JointState, qos.EVENT, lambda m: arm.servo_jr(joints(m))),
-            ("move_cp", PoseStamped, qos.EVENT, lambda m: arm.move_cp(pose(m))),
-            ("move_jp", JointState, qos.EVENT, lambda m: arm.move_jp(joints(m))),
-            ("move_jr", JointState, qos.EVENT, lambda m: arm.move_jr(joints(m))),
-            ("jaw/servo_jp", JointState, qos.SERVO, lambda m: arm.servo_jaw(messages.read_joint(m))),
-            ("jaw/move_jp", JointState, qos.EVENT, lambda m: arm.move_jaw(messages.read_joint(m))),
-            ("hold", Empty, qos.EVENT, lambda _: arm.hold()),
-            ("free", Empty, qos.EVENT, lambda _: arm.hold()),      # weightless: free, it stays
-            ("state_command", arm_messages.COMMAND_TYPE, qos.EVENT, command),
-            ("trajectory_j/set_ratio", Float64, qos.EVENT, set_ratio),
-            *((topic, kind, qos.SERVO, refuse) for topic, kind in FORCES.items()),
-            *((topic, Bool, qos.EVENT, lambda m, topic=topic: self._tell(
-                "status", f"{topic} {m.data}: heard, without effect on a simulated arm")) for topic in SWITCHES)]
-
-    def _guarded(self, topic: str, act: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _guarded(self, command: Command) -> Callable[[Any], None]:
         """No command may end the node; a refused one is told as a dVRK does."""
+        topic = command.topic
+
         def guarded(message: Any) -> None:
             try:
-                act(message)
+                command.act(message)
+                if command.answers:
+                    self._on_target(messages.to_ns(message.header.stamp))
             except UserError as error:
                 level = "warning" if isinstance(error, NotReadyError) else "error"
                 now = time.monotonic()
@@ -150,6 +108,14 @@ class ArmServer:
                     self._tell(level, f"{topic}: {error}")
             self.tell_state()
         return guarded
+
+    def tell(self, text: str) -> None:
+        """On the topic `status`."""
+        self._tell("status", text)
+
+    def _tell_state(self, _: Any, answer: Any) -> Any:
+        answer.operating_state = self._state()
+        return answer
 
     def _tell(self, level: str, text: str) -> None:
         self._texts[level].publish(String(data=f"{self._name}: {text}"))

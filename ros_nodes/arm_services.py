@@ -1,4 +1,4 @@
-"""The services of a simulated CRTK arm: what is asked for rather than told. They need crtk_msgs."""
+"""The kinematics of a simulated CRTK arm, as services: they need crtk_msgs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,22 +14,17 @@ from .messages import Pose, crtk_to_optical, optical_to_crtk
 from .sim_arm import SimArm
 
 
-class ArmServices:
-    """operating_state for who comes late, and kinematics."""
+class KinematicsServices:
+    """Forward and inverse."""
 
-    def __init__(self, node: Node, arm: SimArm, name: str, state: Callable[[], Any]):
-        """name: namespace, "PSM1". state: makes the message of operating_state."""
-        self._arm, self._state = arm, state
+    def __init__(self, node: Node, arm: SimArm, name: str):
+        """name: namespace, "PSM1"."""
+        self._arm = arm
         kinds, serve = arm_messages, node.create_service
-        serve(kinds.TriggerOperatingState, f"/{name}/operating_state", self._tell_state)
         serve(kinds.QueryForwardKinematics, f"/{name}/forward_kinematics", self._forward(optical_to_crtk))
         serve(kinds.QueryForwardKinematics, f"/{name}/local/forward_kinematics",
               self._forward(lambda pose: Pose(*arm.view.in_base(*pose))))
         serve(kinds.QueryInverseKinematics, f"/{name}/inverse_kinematics", self._inverse)
-
-    def _tell_state(self, _: Any, answer: Any) -> Any:
-        answer.operating_state = self._state()
-        return answer
 
     def _forward(self, tell: Callable[[Pose], Pose]) -> Callable[[Any, Any], Any]:
         """tell: turns a pose in the camera's optical frame into what the service tells."""

@@ -28,6 +28,7 @@ from .supervised import SupervisedNode
 
 SOON = 0.7              # of the period; a tick that follows a late one sooner than that is left out
 NUMBER = re.compile(r"\d+(\.\d+)?")
+BUNDLE = re.compile(r"\[([^\[\]]+)\]$")      # which policy it is, at the end of the policy's ~/status
 REST = 2.0              # s, in which an arm that can stop so soon must be at rest as the node ends
 
 
@@ -40,39 +41,47 @@ class GateNode(SupervisedNode):
         self._parts: list[Any] = []
         self._ticking: list[Any] = []
         self._writer: ArmWriter | None = None
+        self._arm: ArmReader | None = None
+        self._reset: Any = None
+        self._bundle = ""
         self._audit: AuditLog | None = None
 
     def configure(self) -> None:
         """Check all limits as one whole and join the topics."""
-        (arm, policy, frame, mode, rate, every, jaw, self._dry, self._folder, self._audited) = (
+        (arm, policy, frame, mode, rate, every, joint_speed, jaw, self._dry, self._folder, self._audited) = (
             self.get_parameter(name).value for name in (
-                "arm", "policy", "command_frame", "command", "rate", "command_every", "moves_jaw", "dry_run",
-                "audit_folder", "audit_required"))
+                "arm", "policy", "command_frame", "command", "rate", "command_every", "joint_speed", "moves_jaw",
+                "dry_run", "audit_folder", "audit_required"))
         if mode not in MODES:
             raise UserError(f"parameter command is {mode!r}; allowed: {', '.join(MODES)}")
         self._dt = 1.0 / rate
         self._gate = Gate(parameters.read_limits(self), dt=self._dt, moves_jaw=jaw, follows=not self._dry,
-                          now=lambda: self.get_clock().now().nanoseconds)
-        self._action_topic = f"/{policy}/action"
-        self._writer = ArmWriter(self, arm, frame, mode=mode, every=every, moves_jaw=jaw, dry_run=self._dry)
-        names = ("measured_cp", "setpoint_cp", "operating_state", *(("jaw/measured_js",) if jaw else ()))
-        self._arm = ArmReader(self, arm, frame, self._gate.inbox, names, guard=self.guard)
+                          makes_busy=mode.startswith("move"), now=lambda: self.get_clock().now().nanoseconds)
+        self._writer = ArmWriter(self, arm, frame, mode=mode, every=every, dt=self._dt, joint_speed=joint_speed,
+                                 max_state_age=self._gate.limits.max_state_age, moves_jaw=jaw, dry_run=self._dry)
+        names = ("measured_cp", "setpoint_cp", *(("jaw/measured_js",) if jaw else ()))
+        self._arm = ArmReader(self, arm, frame, self._gate.inbox, names, guard=self.guard,
+                              on_state=self._gate.hear_state)
         hear = self.create_subscription
-        self._parts = [
-            hear(JointState, self._action_topic, self.guard(self._on_action), qos.SERVO),
-            hear(String, f"/{policy}/status", self.guard(self._on_policy), qos.STATUS),
-            hear(Bool, "/operator/enable", self.guard(lambda said: self._gate.hear_enable(said.data)), qos.STATE),
-            hear(Bool, "/operator/estop", self.guard(lambda said: self._gate.hear_estop(said.data)), qos.LATCHED)]
+        for kind, topic, act, quality in (
+                (JointState, f"/{policy}/action", self._on_action, qos.SERVO),
+                (String, f"/{policy}/status", self._on_policy, qos.STATUS),
+                (Bool, "/operator/enable", lambda said: self._gate.hear_enable(said.data), qos.STATE),
+                (Bool, "/operator/estop", lambda said: self._gate.hear_estop(said.data), qos.LATCHED)):
+            self._parts.append(hear(kind, topic, self.guard(act), quality))
         self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._askers = {f"/{policy}/action": 1}
+        self._tellers = dict.fromkeys((f"/{policy}/status", "/operator/enable", "/operator/estop", *(
+            f"/{arm}/{name}" for name in (*names, "operating_state"))), 1)
 
     def begin(self) -> None:
         """Open the audit log and start to tick. UserError where the log cannot be written."""
         self._audit = AuditLog(new_path(Path(self._folder).expanduser()),
                                about={"node": self.get_name(), "dry_run": self._dry, "limits": parameters.told(self)})
         self._gate.restart()
-        self._last_tick, self._last_told = 0.0, ""
+        self._last_tick, self._last_told, self._bundle_told = 0.0, "", ""
         self._asked: JointState | None = None
-        self._commands, self._work, self._latency = Rate(), Durations(), Durations()
+        self._commands, self._work, self._latency, self._cut = Rate(), Durations(), Durations(), 0
         self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
                         self.create_timer(0.25, self.guard(self._look_for_rivals))]
 
@@ -93,14 +102,16 @@ class GateNode(SupervisedNode):
         self._audit.close()
 
     def leave(self) -> None:
-        """Leave the topics."""
-        if self._writer is not None:
-            self._writer.close()
-            self._arm.close()
-            for part in self._parts:
-                self.destroy_subscription(part)
+        """Leave the topics, as far as they were joined."""
+        for end in (self._writer, self._arm):
+            if end is not None:
+                end.close()
+        for part in self._parts:
+            self.destroy_subscription(part)
+        if self._reset is not None:
             self.destroy_service(self._reset)
-        self._writer, self._parts = None, []
+        self._writer = self._arm = self._reset = None
+        self._parts = []
 
     def latch(self, reason: str) -> None:
         """Stop the arm until the operator resets."""
@@ -115,8 +126,8 @@ class GateNode(SupervisedNode):
         """Rates, ages, times, and how far the arm goes on after a hold at full speed."""
         inbox, motion = self._gate.inbox, self._gate.motion
         ages = {f"age of {name}": f"{inbox.age(name) * 1e3:.0f} ms" for name in ("action", "measured_cp", "enable")}
-        worked = {"commands": str(self._commands), "gate step": str(self._work),
-                  "image to command": str(self._latency)} if self._audit else {}
+        worked = {"commands": str(self._commands), "commands cut to a limit": str(self._cut),
+                  "gate step": str(self._work), "image to command": str(self._latency)} if self._audit else {}
         return {**worked, **ages, "armed": str(self._gate.armed), "stop from full speed":
                 f"{motion.stop_distance * 1e3:.1f} mm, {motion.stop_seconds * 1e3:.0f} ms"}
 
@@ -127,6 +138,8 @@ class GateNode(SupervisedNode):
             self._asked = message
 
     def _on_policy(self, message: String) -> None:
+        told = BUNDLE.search(message.data)
+        self._bundle = told[1] if told else self._bundle
         self._gate.hear_policy(message.data)
 
     def _tick(self) -> None:
@@ -141,6 +154,7 @@ class GateNode(SupervisedNode):
             self.report()
         if decision.command is not None:
             self._commands.tick()
+            self._cut += bool(decision.remarks)
 
     def _step(self) -> tuple[Decision, bool]:
         """One tick, sent and written down; and whether it changed what the gate tells."""
@@ -148,6 +162,8 @@ class GateNode(SupervisedNode):
         told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
         changed, self._last_told = told != self._last_told, told
         sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
+        if self._writer.failure:
+            self._gate.latch(self._writer.failure)
         if decision.hold:
             self._writer.hold()
         self._write_down(decision, sent, changed)
@@ -171,23 +187,34 @@ class GateNode(SupervisedNode):
             record |= {"sent": {"x": x, "y": y, "z": z, "jaw": jaw}, "answers": stamp}
         if decision.hold:
             record["hold"] = True
+        if self._bundle != self._bundle_told:
+            record["policy"] = self._bundle_told = self._bundle
         self._audit.write(record)
 
     def _trouble(self) -> str | None:
         trouble = self._audit.trouble
         if trouble is None:
-            return None
+            return self._writer.obstacle()
         if self._audited:
             return f"the audit log cannot be trusted: {trouble}"
         self.get_logger().warning(f"audit log: {trouble}", throttle_duration_sec=10.0)
-        return None
+        return self._writer.obstacle()
 
     def _look_for_rivals(self) -> None:
-        """Two who command one arm, or ask one gate: the robot would follow a mixture."""
-        for topic in (self._writer.topic, self._action_topic):
-            if self.count_publishers(topic) > 1:
-                self._gate.latch(f"more than one publisher on {topic}; only one may be: stop the others "
-                                 f"(`ros2 topic info -v {topic}` names them)")
+        """Two who command one arm, or ask one gate, latch: the robot would follow a mixture. Two who tell hold."""
+        rivals = self._crowded(self._writer.alone | self._askers)
+        if rivals:
+            self._gate.latch(rivals)
+        self._gate.doubt = self._crowded(self._tellers)
+
+    def _crowded(self, allowed: dict[str, int]) -> str | None:
+        """The first topic with more publishers than allowed, and what to do, or None."""
+        for topic, most in allowed.items():
+            if self.count_publishers(topic) > most:
+                wanted = "more than one publisher on {}; only one may be" if most else (
+                    "someone publishes {}, by which the arm can be moved past this gate")
+                return f"{wanted.format(topic)}: stop the others (`ros2 topic info -v {topic}` names them)"
+        return None
 
     def _on_reset(self, _: Trigger.Request, answer: Trigger.Response) -> Trigger.Response:
         why_not = self._gate.reset() if self.active else "the gate is not active"
@@ -197,7 +224,7 @@ class GateNode(SupervisedNode):
 
 def main() -> int:
     """Entry point `gate_node`."""
-    return process.run(GateNode)
+    return process.run(GateNode, apart=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
 from surgrl.policy.errors import UserError
+from surgrl.policy.gate import BUSY, ENABLED
 from surgrl.policy.pose import Pose
 from surgrl.policy.spec import Array
 
@@ -25,7 +26,7 @@ except ImportError:     # not on PyPI: a workstation without dVRK does not have 
     OperatingState = None
 
 STATE_TYPE: Any = OperatingState or String      # the type of <arm>/operating_state here
-ENABLED, PAUSED, DISABLED, FAULT = "ENABLED", "PAUSED", "DISABLED", "FAULT"     # CRTK's words for it
+PAUSED, DISABLED, FAULT = "PAUSED", "DISABLED", "FAULT"     # CRTK's other words for it
 NOT_HOMED = "ENABLED but not homed"             # what we call an arm that is not ready yet
 CHANNELS = {"rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
             "mono8": (1, (0, 0, 0))}            # encoding -> bytes per px, where red, green and blue stand
@@ -122,17 +123,17 @@ def make_camera_info(intrinsics: Array, height: int, width: int, frame_id: str, 
 def make_state(state: str, stamp: Time, *, homed: bool = True, busy: bool = False) -> Any:
     """operating_state as CRTK's own message where that is installed, else as std_msgs/String."""
     if OperatingState is None:
-        return String(data=state if homed or state != ENABLED else NOT_HOMED)
+        return String(data=_ready_word(state, homed=homed, busy=busy))
     message = OperatingState(state=state, is_homed=homed, is_busy=busy)
     message.header.stamp = stamp
     return message
 
 
 def read_state(message: Any) -> str:
-    """The word in an operating_state message; an arm that is not homed counts as not enabled."""
+    """The word in an operating_state message; an arm that is not homed, or that is busy, is not just ENABLED."""
     if OperatingState is None:
         return str(message.data)
-    return message.state if message.is_homed or message.state != ENABLED else NOT_HOMED
+    return _ready_word(message.state, homed=message.is_homed, busy=message.is_busy)
 
 
 def turn_vector(vector: Array) -> Array:
@@ -151,6 +152,12 @@ def crtk_to_optical(pose: Pose) -> Pose:
     """A pose told in the CRTK camera frame, told in the optical frame; of q and -q the one with w >= 0."""
     x, y, z, w = pose.quaternion
     return Pose(turn_vector(pose.position), _upper(np.array([y, -x, -w, z])))
+
+
+def _ready_word(state: str, *, homed: bool, busy: bool) -> str:
+    if state != ENABLED:
+        return state
+    return NOT_HOMED if not homed else BUSY if busy else ENABLED
 
 
 def _upper(quaternion: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from surgrl.policy.image_gate import ImageLimits
+from surgrl.policy.image_limits import ImageLimits
 from surgrl.policy.limits import Cone, Limits
 
 
@@ -45,8 +45,10 @@ GATE = (
     Parameter("arm", "PSM1", "namespace of the CRTK arm that is commanded"),
     Parameter("policy", "policy_node", "name of the node that asks: its action and status are heard"),
     FRAME,
-    Parameter("command", "servo_cp", "CRTK command: servo_cp, or interpolate_cp or move_cp where the arm has them"),
+    Parameter("command", "servo_cp", "CRTK command: servo_cp, or servo_jp (asks the arm's inverse_kinematics), "
+              "interpolate_cp or move_cp where the arm has them"),
     Parameter("command_every", 1, "ticks for each command; more than 1 for interpolate_cp and move_cp", (1, 100)),
+    Parameter("joint_speed", 2.0, "rad/s, or m/s of a sliding joint: most that servo_jp may ask of one", (1e-2, 20.0)),
     Parameter("rate", 100.0, "ticks per second", (20.0, 1000.0)),
     Parameter("moves_jaw", True, "whether the arm has a jaw that the policy may move"),
     Parameter("dry_run", True, "tell the arm nothing; commands go to ~/dry_run/* instead"),

@@ -62,8 +62,11 @@ class PolicyNode(SupervisedNode):
         self._lens = self.create_subscription(CameraInfo, info, self.guard(self._on_camera_info), qos.STATUS)
 
     def begin(self) -> None:
-        """Each image gives an action from now on."""
+        """Each image gives an action from now on. UserError where the camera is known to be another one."""
         self._new_pilot()
+        strange = self._strange_camera()
+        if strange:
+            raise UserError(strange)
         self._pilot.objection = self._objection()
         self._seen, self._asked, self._took, self._age = Rate(), Rate(), Durations(), Durations()
         self._watch = [self.create_timer(TICK, self.guard(self._pilot.check)),
@@ -145,6 +148,10 @@ class PolicyNode(SupervisedNode):
         if self.count_publishers(self._image_topic) > 1:
             return (f"more than one publisher on {self._image_topic}; only one may be: stop the others "
                     f"(`ros2 topic info -v {self._image_topic}` names them)")
+        return self._strange_camera()
+
+    def _strange_camera(self) -> str | None:
+        """Why what CameraInfo tells is no camera of the policy's, or None; None too before it has come."""
         if self._info is None or not self._info.height:
             return None
         strange = self._bundle.image.foreign(self._info.height, self._info.width, self._info.k[4])

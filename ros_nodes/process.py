@@ -32,11 +32,14 @@ class Process(Protocol):
         """An error that no callback caught. Raise it to end the process."""
 
 
-def run(make: Callable[[], Process]) -> int:
-    """Spin the node that `make` gives until it is done, interrupted, terminated, or its parent is gone."""
+def run(make: Callable[[], Process], *, apart: bool = False) -> int:
+    """Spin the node that `make` gives until it is done, interrupted, terminated, or its parent is gone.
+
+    apart: no other process may hold it up, not even one that is stopped: no shared memory.
+    """
     try:
         secured = require_security(sys.argv)
-        use_profile()
+        use_profile(apart=apart)
         left = clean_segments()
         if left:
             print(f"removed {len(left)} shared-memory segments that killed processes had left", file=sys.stderr)

@@ -25,6 +25,7 @@ from std_msgs.msg import Bool, Empty, String
 from surgrl.policy.errors import UserError
 
 from . import messages, parameters, process, qos
+from .arm_writer import MODES
 from .bag_writer import BagWriter, Topic
 from .definitions import definition, type_name
 
@@ -204,13 +205,15 @@ class RecordNode(Node):
 def topics(arm: str, image_topic: str) -> list[tuple[str, Any, QoSProfile]]:
     """Topic, type and QoS of everything but the pictures."""
     places = (f"/{arm}", "/gate_node/dry_run")
+    levels = dict.fromkeys(mode.split("_")[0] for mode in MODES)
     found = [
         ("/policy_node/action", JointState, qos.SERVO), ("/policy_node/status", String, qos.STATUS),
         ("/operator/enable", Bool, qos.STATE), ("/operator/estop", Bool, qos.LATCHED),
         ("/gate_node/status", String, qos.STATUS), ("/diagnostics", DiagnosticArray, qos.EVENT),
-        *((f"{place}/servo_cp", PoseStamped, qos.SERVO) for place in places),
-        *((f"{place}/jaw/servo_jp", JointState, qos.SERVO) for place in places),
-        (f"/{arm}/hold", Empty, qos.EVENT), (f"/{arm}/measured_cp", PoseStamped, qos.STATE),
+        *((f"{place}/{mode}", PoseStamped if mode.endswith("_cp") else JointState, qos.SERVO)
+          for place in places for mode in MODES),
+        *((f"{place}/jaw/{level}_jp", JointState, qos.SERVO) for place in places for level in levels),
+        *((f"{place}/hold", Empty, qos.EVENT) for place in places), (f"/{arm}/measured_cp", PoseStamped, qos.STATE),
         (f"/{arm}/setpoint_cp", PoseStamped, qos.STATE), (f"/{arm}/jaw/measured_js", JointState, qos.STATE),
         (f"/{arm}/operating_state", messages.STATE_TYPE, qos.LATCHED)]
     if image_topic:

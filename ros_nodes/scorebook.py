@@ -8,6 +8,11 @@ from typing import Any
 KEPT = 1000     # images that may still be answered
 
 
+def told(measures: dict[str, float]) -> str:
+    """What a task measured, in a line; its names say the units, metres where they say none."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in measures.items())
+
+
 class Scorebook:
     """Collects episodes; knows how long each command took to answer its image."""
 

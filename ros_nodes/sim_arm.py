@@ -63,6 +63,12 @@ class SimArm:
         self._tell(np.zeros(6), np.zeros(3), np.zeros(3))
         self.hold()
 
+    def step(self) -> tuple[dict, dict]:
+        """A control step of the environment towards the setpoint; what it shows and tells."""
+        observation, _, _, _, info = self._plant.servo(self.setpoint.position, self.setpoint.quaternion, self.jaw)
+        self.measure(self._plant.dt)
+        return observation, info
+
     def measure(self, seconds: float) -> None:
         """The environment has made a step of that length: see where the arm is and how fast it came there."""
         before, tip = self.measured, Pose(*self.view.tip)
@@ -114,13 +120,13 @@ class SimArm:
 
     def servo_jaw(self, jaw: float) -> None:
         """Open or close the jaws to rad, clipped to their range."""
-        self._require_ready()
+        require_ready(self.state)
         self._moves.pop("jaw", None)
         self.jaw = float(np.clip(jaw, *self.view.jaw_range))
 
     def move_jaw(self, jaw: float) -> None:
         """The same with a bounded speed, busy until the setpoint is there."""
-        self._require_ready()
+        require_ready(self.state)
         start, goal = self.jaw, float(np.clip(jaw, *self.view.jaw_range))
         self._moves["jaw"] = Move(lambda share: setattr(self, "jaw", start + share * (goal - start)),
                                   abs(goal - start) / JAW_SPEED / self.ratio)
@@ -153,13 +159,8 @@ class SimArm:
         self.measured = Measured(self.view.joints, speeds, Pose(*self.view.tip), linear, angular, self.view.jaw)
 
     def _begin_motion(self) -> None:
-        self._require_ready()
+        require_ready(self.state)
         self._moves.pop("arm", None)
-
-    def _require_ready(self) -> None:
-        if not self.state.ready:
-            word = self.state.word if self.state.homed else f"{self.state.word}, not homed"
-            raise NotReadyError(f"arm not ready ({word})")
 
     def _reached(self, joints: Array) -> Pose:
         return Pose(*self.view.forward(np.clip(joints, self.view.low, self.view.high)))
@@ -176,3 +177,9 @@ class SimArm:
     def _set(self, pose: Pose) -> None:
         self.setpoint, self.joints = self._checked(pose)
         self.moved = True
+
+
+def require_ready(state: OperatingState) -> None:
+    """NotReadyError while an arm takes no commands that move it."""
+    if not state.ready:
+        raise NotReadyError(f"arm not ready ({state.word if state.homed else f'{state.word}, not homed'})")

@@ -10,18 +10,21 @@ import sys
 from typing import Any
 
 import gymnasium
+import numpy as np
 from rclpy.node import Node
 
 from surgrl.policy.errors import UserError
 
-from . import arm_messages, messages, parameters, process, sim_operator
+from . import arm_messages, messages, parameters, process, psm_topics, scope_topics, sim_operator
 from .arm_server import ArmServer
+from .arm_services import KinematicsServices
 from .messages import ENABLED
-from .scorebook import Scorebook
+from .scorebook import Scorebook, told
 from .sim_arm import SimArm
 from .sim_camera import SimCamera
 from .sim_frames import SimFrames
 from .sim_operator import SimOperator
+from .sim_scope import SimScope
 
 PAUSE = 0.2     # s, between two episodes
 
@@ -52,9 +55,8 @@ class SimNode(Node):
         self._scores = Scorebook(told["results"], {
             "task": task, "seed": self._seed, "image": [width, height], "rate": 1.0 / self._period})
         self._camera = SimCamera(self, told["camera"], self._plant, height, width, stereo=told["stereo"])
-        self._arm = SimArm(self._plant, ready=told["ready"], tracking_error=told["tracking_error"])
-        self._server = ArmServer(self, self._arm, arm, frame, self._on_servo_cp)
-        self._frames = SimFrames(self, self._arm, arm, frame, self._plant) if arm_messages.TFMessage and frame else None
+        make = self._make_arm if self._plant.scene.arms else self._make_scope
+        make(arm, frame, ready=told["ready"], tracking_error=told["tracking_error"])
         self._begin_episode()
         self.create_timer(self._period, self._tick)
         if told["operator"]:
@@ -70,6 +72,21 @@ class SimNode(Node):
     def fault(self, error: Exception) -> None:
         """A simulation that has gone wrong ends."""
         raise error
+
+    def _make_arm(self, name: str, frame: str, *, ready: bool, tracking_error: float) -> None:
+        self._arm = arm = SimArm(self._plant, ready=ready, tracking_error=tracking_error)
+        self._server = ArmServer(self, arm, name, psm_topics.reports(arm, name, frame),
+                                 psm_topics.commands(arm, lambda text: self._server.tell(text)), self._on_target)
+        if arm_messages.QueryForwardKinematics is not None:
+            KinematicsServices(self, arm, name)
+        self._frames = SimFrames(self, arm, name, frame, self._plant) if arm_messages.TFMessage and frame else None
+
+    def _make_scope(self, name: str, frame: str, *, ready: bool, tracking_error: float) -> None:
+        self._arm = scope = SimScope(self._plant, ready=ready)
+        self._server = ArmServer(self, scope, name, scope_topics.reports(scope, name), scope_topics.commands(scope),
+                                 self._on_target)
+        self._frames = (scope_topics.ScopeFrames(self, scope, name, frame, self._plant)
+                        if arm_messages.TFMessage and frame else None)
 
     def _begin_episode(self) -> None:
         self._arm.state.interrupt()
@@ -91,8 +108,7 @@ class SimNode(Node):
     def _step(self) -> None:
         arm = self._arm
         self._server.advance(self._plant.dt)
-        self._observation, _, _, _, info = self._plant.servo(arm.setpoint.position, arm.setpoint.quaternion, arm.jaw)
-        arm.measure(self._plant.dt)
+        self._observation, info = arm.step()
         if arm.moved and arm.state.word == ENABLED:
             self._steps += 1
             if info["success"] or info.get("failure") or self._steps >= self._limit > 0:
@@ -100,11 +116,11 @@ class SimNode(Node):
 
     def _end_episode(self, info: dict[str, Any]) -> None:
         done = len(self._scores.episodes)
-        success, distance = bool(info["success"]), float(info["distance"])
-        self._scores.close_episode(seed=self._seed + done, success=success, steps=self._steps,
-                                   distance=distance)
+        success = bool(info["success"])
+        measures = {name: float(value) for name, value in info.items() if isinstance(value, float | np.floating)}
+        self._scores.close_episode(seed=self._seed + done, success=success, steps=self._steps, **measures)
         self.get_logger().info(f"episode {done + 1}: {'success' if success else 'no success'} after "
-                               f"{self._steps} steps, {distance * 1e3:.1f} mm from the target")
+                               f"{self._steps} steps; {told(measures)}")
         if done + 1 == self._episodes:
             self.exit_code = 0
         else:
@@ -120,7 +136,7 @@ class SimNode(Node):
         self._camera.publish(self._observation, stamp)
         self._scores.sent(now, counts=self._arm.moved)
 
-    def _on_servo_cp(self, stamp: int) -> None:
+    def _on_target(self, stamp: int) -> None:
         self._scores.answered(stamp, self.get_clock().now().nanoseconds)
 
     def _press(self) -> None:
@@ -136,9 +152,9 @@ def _make(task: str, image_size: tuple[int, int], *, stereo: bool) -> gymnasium.
         size = f"{image_size[1]}x{image_size[0]}"
         raise UserError(f"environment {task!r}, drawing {size} px: {error}") from error
     plant = env.unwrapped
-    if not callable(getattr(plant, "arm", None)) or not getattr(getattr(plant, "scene", None), "arms", ("any",)):
+    if not (getattr(getattr(plant, "scene", None), "arms", ()) or "inserted" in getattr(plant, "proprio_names", ())):
         env.close()
-        raise UserError(f"environment {task!r} moves no arm; this node plays a CRTK arm: choose a task that has one")
+        raise UserError(f"environment {task!r} moves neither an arm nor a flexible scope; choose a task that does")
     return env
 
 

@@ -14,6 +14,6 @@ def profile() -> Path:
     return transport.profile(CONFIG)
 
 
-def use_profile() -> None:
-    """Point Fast DDS at our profile, unless the user has chosen one. Call before rclpy.init."""
-    transport.use_profile(CONFIG)
+def use_profile(*, apart: bool = False) -> None:
+    """Point Fast DDS at our profile, unless the user has chosen one. Call before rclpy.init. apart: fastdds_udp.xml."""
+    transport.use_profile(CONFIG, apart=apart)

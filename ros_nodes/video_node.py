@@ -22,7 +22,7 @@ from surgrl.recordings import open_recording
 from surgrl.video import ahead
 
 from . import messages, parameters, process, qos, sim_operator
-from .arm_writer import MODES
+from .arm_writer import MOTIONS
 from .sim_operator import SimOperator
 from .still_arm import StillArm
 
@@ -92,7 +92,7 @@ class VideoNode(Node):
         self._timer = self.create_timer(POLL, self._show)
         self._arm = StillArm(self, arm, frame, position) if arm else None
         # Topics that only this node may publish, and how many of those are its own.
-        self._alone = ({f"/{arm}/measured_cp": 1} | {f"/{arm}/{mode}": 0 for mode in MODES}) if arm else {}
+        self._alone = ({f"/{arm}/measured_cp": 1} | {f"/{arm}/{mode}": 0 for mode in MOTIONS}) if arm else {}
         self.create_timer(0.25, self._look_for_rivals)
         if operator:
             self._joined, self._moves = time.monotonic(), False

@@ -159,15 +159,14 @@ class Listener:
 def _live(listener: Listener) -> None:
     """Draw until Ctrl-C; being terminated gives the terminal back as well."""
     from rich.live import Live
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked_to_stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):      # raised within rclpy, it may come out as another
+        signal.signal(number, lambda received, _: asked_to_stop.append(received))
     with Live(screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        try:
-            while True:
-                size = live.console.size
-                live.update(render(listener.snapshot(), size.width, size.height), refresh=True)
-                listener.spin(REFRESH)
-        except KeyboardInterrupt:
-            return
+        while not asked_to_stop:
+            size = live.console.size
+            live.update(render(listener.snapshot(), size.width, size.height), refresh=True)
+            listener.spin(REFRESH)
 
 
 def _print(snapshot: Snapshot) -> None:

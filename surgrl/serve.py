@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--height", type=int, default=480, help="px of the simulated image (%(default)s)")
     add("--rate", type=float, default=0.0, help="simulated steps per second; 0: real time (%(default)s)")
     add("--params", help="parameter file of policy_node and gate_node: limits, topics (ros_nodes/config/policy.yaml)")
+    add("--record", metavar="FOLDER", help="record the run in there: rosbag2, MCAP (docs/recording.md)")
     add("--wait", type=float, default=15.0,
         help="s to wait for a camera, and for a held simulation to go on (%(default)s)")
 
@@ -58,12 +59,14 @@ def run(args: argparse.Namespace) -> None:
 def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int = 0, *, task: str = "",
                    results: str | Path | None = None, domain: int | None = None, simulate: bool = True,
                    replay: str | Path | None = None, live: bool = False, width: int = 640, height: int = 480,
-                   rate: float = 0.0, params: str | Path | None = None, wait: float = 15.0,
+                   rate: float = 0.0, params: str | Path | None = None, record: str | Path | None = None,
+                   wait: float = 15.0,
                    say: Callable[[str], None] = print) -> dict[str, Any]:
     """Run a bundle over ROS 2; return what came of it: the results file's keys, `bundle`, `interrupted`.
 
     replay: a video or bag that is played instead of the simulation, in a dry run.
     live: without a simulation, command the robot that is there; else a dry run tells it nothing.
+    record: folder for a recording of the run.
 
     Ctrl-C ends it early and is no error. UserError when it cannot run as asked. No process is left behind.
     """
@@ -79,7 +82,8 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
         loaded.image.crop_in(height, width)
     domain = domain_number(domain)
     files = [Path(params).resolve() if params else parameter_file("policy.yaml")]
-    servo_topic, camera_topic = _topics(files[0])
+    told_names = _names(files[0])
+    servo_topic, camera_topic = f"/{told_names['arm']}/{told_names['command']}", told_names["image_topic"]
     if simulate or replay:
         files.append(parameter_file("simulation.yaml" if simulate else "replay.yaml"))
     interrupted = False
@@ -98,18 +102,26 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
             def start(name: str, **parameters: Any) -> None:
                 nodes.append(NodeProcess(name, files, parameters, scratch, domain=domain))
                 stack.callback(nodes[-1].stop)
+            recorder = None
+            if record:      # first, so that it hears the end too; and no reason to stop a robot, should it end before
+                recorder = NodeProcess("record_node", [parameter_file("record.yaml")], {
+                    "folder": str(Path(record).resolve()), "arm": told_names["arm"],
+                    "image_topic": camera_topic}, scratch, domain=domain)
+                stack.callback(recorder.stop)
             # Started last is stopped first: the gate outlives the policy, and its robot still hears `hold`.
             if simulate:
                 start("sim_node", task=loaded.task, seed=seed, episodes=episodes, results=str(told.path),
-                      image_width=width, image_height=height, rate=float(rate))
+                      image_width=width, image_height=height, rate=float(rate), **_played(told_names))
             elif replay:
-                start("video_node", source=str(Path(replay).resolve()), operator=True)
+                start("video_node", source=str(Path(replay).resolve()), operator=True, **_played(told_names))
             # Nobody asks later what was sent to a robot that was not there.
             start("gate_node", dry_run=not (simulate or live), **(
                 {"audit_folder": str(scratch / "audit")} if simulate or replay else {}))
             start("policy_node", bundle=str(folder), task=loaded.task)
             _bring_up(graph, nodes, watcher, camera_topic, START if simulate else wait,
                       lambda: _refuse_rivals(graph, domain, ours, 1))
+            if recorder is not None:
+                recorder.require_alive()
             say(f"serving {folder.name} ({loaded.task}) in ROS domain {domain}; Ctrl-C stops")
             while not (camera and nodes[0].process.poll() == 0):
                 for node in nodes:
@@ -180,9 +192,11 @@ class _Results:
     def report(self) -> None:
         for episode in self.read().get("episodes", [])[self._told:]:
             self._told += 1
+            measures = {name: value for name, value in episode.items()
+                        if name not in ("seed", "success", "steps", "latency_ms")}
             self._say(f"episode {self._told}{f'/{self._episodes}' if self._episodes else ''}: "
                       f"{'success' if episode['success'] else 'no success'}, {episode['steps']} steps, "
-                      f"{episode['distance'] * 1e3:.1f} mm from the target")
+                      + ", ".join(f"{name} {value:.3g}" for name, value in measures.items()))
 
 
 def _bring_up(graph: Graph, nodes: list[NodeProcess], watcher: _StatusWatcher, camera: str, wait: float,
@@ -225,8 +239,17 @@ def _refuse_rivals(graph: Graph, domain: int, ours: dict[str, str], running: int
                             "(--domain). A node that was killed is seen for up to 20 s more")
 
 
-def _topics(file: Path) -> tuple[str, str]:
-    """The servo_cp and image topics in a parameter file of both nodes."""
+def _played(names: dict[str, str]) -> dict[str, str]:
+    """Parameters with which a robot that is played answers where policy and gate look for theirs."""
+    camera, _, last = names["image_topic"].rpartition("/")
+    if last != "image_raw":
+        raise UserError(f"parameter image_topic is {names['image_topic']}; a camera that is played publishes image_raw:"
+                        " name a topic that ends so, or run with --no-sim")
+    return {"arm": names["arm"], "camera": camera, "command_frame": names["command_frame"]}
+
+
+def _names(file: Path) -> dict[str, str]:
+    """Names of arm, command, camera and frame in a parameter file of both nodes, or what they are by default."""
     if not file.is_file():
         raise UserError(f"{file}: no such parameter file; ros_nodes/config/policy.yaml shows one")
     told: dict[str, Any] = {}
@@ -236,5 +259,6 @@ def _topics(file: Path) -> tuple[str, str]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not a ROS parameter file (node, ros__parameters, names); "
                         "ros_nodes/config/policy.yaml shows one") from error
-    return f"/{told.get('arm', 'PSM1')}/{told.get('command', 'servo_cp')}", told.get(
-        "image_topic", "/endoscope/left/image_raw")
+    default = {"arm": "PSM1", "command": "servo_cp", "command_frame": "ECM",
+               "image_topic": "/endoscope/left/image_raw"}
+    return {name: str(told.get(name, value)) for name, value in default.items()}

@@ -213,7 +213,8 @@ class Nodes:
                 "limits__max_action_age": AGE, "limits__max_state_age": AGE, "limits__max_enable_age": AGE,
                 "limits__speed": 0.05, "limits__acceleration": 1.0, "limits__jerk": 50.0, "limits__max_lead": 0.01,
                 "limits__box_low": [-0.04, -0.036, 0.048], "limits__box_high": [0.04, 0.056, 0.134],
-                "limits__jaw_speed": 2.0}
+                "limits__jaw_speed": 2.0, "arm": "PSM1", "policy": "policy_node", "command": "servo_cp",
+                "command_every": 1, "moves_jaw": True}
         policy = {"task": "", "bundle": str(bundle), "max_image_age": AGE, "max_state_age": AGE}
         for name, value in parameters.items():
             (gate if name in gate or name.startswith("limits") else policy)[name] = value

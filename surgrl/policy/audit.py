@@ -47,7 +47,7 @@ class AuditLog:
     def __init__(self, path: Path, *, about: Mapping[str, Any], queue: int = 1000, min_free: float = MIN_FREE):
         """Open `path` (or go on at its end) and write the header; a new file is chained to the newest beside it.
 
-        about: what the log is of (node, bundle sha256, limits). queue: records that may wait for the disk.
+        about: what the log is of (node, limits). queue: records that may wait for the disk.
         min_free: MB that must be free on it. UserError when it cannot be written, or is not an audit log.
         """
         self.path, self._limit, self._min_free = Path(path), queue, min_free

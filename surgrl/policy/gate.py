@@ -23,11 +23,13 @@ from .spec import Array
 from .swing import Swing
 
 ENABLED = "ENABLED"
+BUSY = "ENABLED but busy"       # what we call an arm that homes, or follows a move
 VELOCITY = ("v_x", "v_y", "v_z")
 ROUNDING = 1e-6         # of an action's [-1, 1]
 LOST = 2.0              # s of the policy's silence, after which the pedal must be pressed anew
 SETTLED = 0.05          # s after the last command, from which on the arm's setpoint is sure to be that command
 LATE = 0.1              # s between two ticks, after which the arm has long come to rest at the last target
+STOOD = "the gate itself stood still"       # what is told then: the motion begins anew, at rest
 JAW_STILL = 0.05        # rad; a jaw that moved less during a hold was not moved by anyone
 
 
@@ -59,15 +61,18 @@ class Decision(NamedTuple):
 class Gate:
     """Between one policy and one arm. Tell it all that comes in, then `tick` at a fixed rate."""
 
-    def __init__(self, limits: Limits, *, dt: float, moves_jaw: bool, now: Callable[[], int], follows: bool = True):
+    def __init__(self, limits: Limits, *, dt: float, moves_jaw: bool, now: Callable[[], int], follows: bool = True,
+                 makes_busy: bool = False):
         """dt: s between ticks. moves_jaw: whether the arm has a jaw that may move. now: the clock of stamps, ns.
 
         follows: whether the arm gets the commands, so that it must be where they lead; a dry run's does not.
+        makes_busy: whether the arm counts as busy while it follows them, as with CRTK's move_*.
         """
-        self.limits, self.dt, self.now, self.follows = limits, dt, now, follows
+        self.limits, self.dt, self.now, self.follows, self._makes_busy = limits, dt, now, follows, makes_busy
         self.inbox = Inbox(now)
         self.motion = Motion(limits, dt)
         self.trouble: str | None = None         # a reason from outside to hold
+        self.doubt: str | None = None           # likewise, which the pedal does not outlive: who speaks is not sure
         self._arm_inputs = ("measured_cp", "setpoint_cp", *(("jaw/measured_js",) if moves_jaw else ()))
         self._allowed = (VELOCITY, *(((*VELOCITY, "jaw"),) if moves_jaw else ()))
         self._estop = False
@@ -79,7 +84,9 @@ class Gate:
         self.state, self.reason = "hold", "just activated"
         self._pressed: bool | None = None       # the pedal, as last heard
         self._armed = False                     # pressed anew since nothing was wrong, and held since
+        self._left = False                      # the arm left ENABLED since it was last told where to be
         self._good = self._wild = 0
+        self._excess = 1.0                      # of the policy's action over [-1, 1]
         self._wanted = ZERO
         self._jaw: float | None = None          # rad, as last commanded
         self._jaw_left: float | None = None     # rad, as measured when it was last commanded
@@ -114,7 +121,7 @@ class Gate:
             self._good = 0
         elif last is None or action.stamp > last.stamp:     # the same image twice is one
             self._good += 1
-        excess = max(1.0, float(np.abs(action.raw).max(initial=0.0)))
+        self._excess = excess = max(1.0, float(np.abs(action.raw).max(initial=0.0)))
         self._wild = self._wild + 1 if excess > 1 + ROUNDING else 0
         if self._wild >= self.limits.wild_actions:
             return self.latch(f"{self._wild} actions in a row were outside [-1, 1]")
@@ -134,6 +141,17 @@ class Gate:
         elif self._policy_word not in ("active", "hold"):
             self._disarm()      # a policy that was started anew never moves the arm by itself
 
+    def hear_state(self, word: str) -> None:
+        """The arm's operating_state: one that is ready no more, for however short a time, is moved no further."""
+        self.inbox.put("operating_state", word, 0)
+        if self._takes_commands:
+            return
+        self._left = True
+        if not self._enabled:
+            self._lose_arm()
+        if self.state == "active":
+            self._fall_back(f"the arm is {word}, not {ENABLED}")
+
     def hear_enable(self, pressed: bool) -> None:
         """The operator's pedal."""
         self._miss_pedal()      # a gate that stood still cannot know whether the pedal was held meanwhile
@@ -141,7 +159,8 @@ class Gate:
             self._armed = False
             if self.state == "active":      # at once: it may be pressed again before the next tick
                 self._fall_back("the pedal was released")
-        elif self._pressed is False and self.state != "latched" and self._policy_word in ("active", "hold"):
+        elif (self._pressed is False and self.state != "latched" and self._enabled and self.doubt is None
+              and self._policy_word in ("active", "hold")):
             self._armed = True
         self._pressed = pressed
         self.inbox.put("enable", pressed, self.now())
@@ -179,10 +198,12 @@ class Gate:
         now = time.monotonic()
         late, self._ticked = now - self._ticked, now
         obstacle = self._obstacle()
+        stood: tuple[str, ...] = ()
         if self.motion.state is not None and not late <= LATE:
             # To go on at the speed of long ago would be a jolt.
             self.motion.start(self.motion.state.position)
-            obstacle = obstacle or f"the gate itself stood still for {late * 1e3:.0f} ms"
+            stood = (f"{STOOD} for {late * 1e3:.0f} ms",)
+            obstacle = obstacle or stood[0]
         if self.state == "active" and obstacle:
             self._fall_back(obstacle)
         elif self.state == "hold":
@@ -196,17 +217,21 @@ class Gate:
                 self.reason = obstacle or self._waiting()
         if self.motion.state is None:
             return Decision(None, False, ())
-        if self.inbox.get("operating_state") != ENABLED:        # it takes no commands; nor may old ones wait for it
-            return self._done(None)
+        if self._left or not self._takes_commands:      # nor may old commands wait for it
+            decision = self._done(None)
+            self._jaw_left = None       # an arm without power grips nothing: the jaw starts from where it is
+            return decision
         lag = self._lag()
         if self.state == "active" and not lag <= self.limits.max_lead:
             self.latch(f"the arm is {lag * 1e3:.1f} mm behind its command, limit {self.limits.max_lead * 1e3:.1f} mm")
         remarks = self.motion.step(self._wanted if self.state == "active" else ZERO)
-        self._move_jaw()
+        if self.state == "active":
+            remarks += self._shrunk() + self._move_jaw()
+        remarks += stood
         command = Command(Pose(np.array(self.motion.state.position), self._quaternion),
                           None if self._jaw_wanted is None else self._jaw, self._answered())
         if self.state != "active" and self.motion.state.at_rest:
-            return self._done(command)
+            return self._done(command)._replace(remarks=stood)
         return Decision(command, False, remarks)
 
     @property
@@ -221,17 +246,28 @@ class Gate:
         # A jaw that grips is told to close further than it can: to start from where it is would let go.
         if self._jaw is None or self._jaw_left is None or not abs(jaw - self._jaw_left) <= JAW_STILL:
             self._jaw = jaw
-        self.state, self.reason = "active", "each action moves the arm"
+        self.state, self.reason, self._left = "active", "each action moves the arm", False
 
     def _fall_back(self, reason: str) -> None:
         self.state, self.reason, self._good = "hold", reason, 0
 
     def _done(self, command: Command | None) -> Decision:
         """At rest: tell the arm to stay. The next start is from a setpoint that is told well after this."""
-        self.motion.state, self._rested = None, self.now()
+        self.motion.state, self._rested, self._left = None, self.now(), False
         self._jaw_left = self.inbox.get("jaw/measured_js")
         self.inbox.forget("setpoint_cp")
         return Decision(command, True, ())
+
+    @property
+    def _enabled(self) -> bool:
+        """Whether the arm is ENABLED; what it is busy with must come from here."""
+        state = self.inbox.get("operating_state")
+        return bool(state == ENABLED or (state == BUSY and self._makes_busy))
+
+    @property
+    def _takes_commands(self) -> bool:
+        """Whether the arm may be told the next command, or a first one: then it must not be busy at all."""
+        return self._enabled and (self.motion.state is not None or self.inbox.get("operating_state") == ENABLED)
 
     @property
     def _policy_word(self) -> str:
@@ -246,15 +282,22 @@ class Gate:
         self._armed = False
         self._good = 0
 
+    def _lose_arm(self) -> None:
+        self._disarm()
+        self._jaw_left = None       # as in `tick`
+
     def _obstacle(self) -> str | None:
         """Why nothing may move, or None."""
         limits, inbox = self.limits, self.inbox
         self._miss_pedal()
-        state = inbox.get("operating_state")
-        if state != ENABLED:
-            self._disarm()
-            self._jaw_left = None       # nothing grips in an arm without power: the jaw starts from where it is
+        if not self._takes_commands:
+            if not self._enabled:
+                self._lose_arm()
+            state = inbox.get("operating_state")
             return "operating_state is missing" if state is None else f"the arm is {state}, not {ENABLED}"
+        if self.doubt:
+            self._disarm()
+            return self.doubt
         for name in self._arm_inputs:
             # A setpoint is forgotten on purpose once the arm was told to hold; until then it need not be fresh.
             stale = inbox.stale(name, limits.max_state_age)
@@ -280,7 +323,9 @@ class Gate:
             return (f"the image is {inbox.age('action') * 1e3:.0f} ms old, "
                     f"limit {limits.max_image_age * 1e3:.0f} ms")
         if self.state == "active" and not self._armed:
-            return "the pedal was released" if self._pressed is False else "the pedal is not heard any more"
+            if self._pressed is None:
+                return "the pedal is not heard any more"
+            return "the pedal must be pressed anew" if self._pressed else "the pedal was released"
         return None
 
     def _waiting(self) -> str:
@@ -310,12 +355,22 @@ class Gate:
         assert self.motion.state is not None
         return float(np.linalg.norm(np.subtract(self.motion.state.position, measured.position)))
 
-    def _move_jaw(self) -> None:
-        if self._jaw is None or self._jaw_wanted is None or self.state != "active":
-            return
+    def _shrunk(self) -> tuple[str, ...]:
+        """How an action outside [-1, 1] was limited."""
+        if not self._excess > 1 + ROUNDING:
+            return ()
+        return (f"an action up to {self._excess:.3g} of [-1, 1], made smaller by that",)
+
+    def _move_jaw(self) -> tuple[str, ...]:
+        """The jaw's next step; how it was limited."""
+        if self._jaw is None or self._jaw_wanted is None:
+            return ()
         most = self.limits.jaw_speed * self.dt
         goal = min(max(self._jaw_wanted, self.limits.jaw_low), self.limits.jaw_high)
-        self._jaw += min(max(goal - self._jaw, -most), most)
+        way = goal - self._jaw
+        self._jaw += min(max(way, -most), most)
+        return ((("the jaw is kept in its range",) if goal != self._jaw_wanted else ())
+                + (("the jaw is slowed to its limit",) if abs(way) > most else ()))
 
     def _answered(self) -> int:
         action = self.inbox.get("action")

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from .errors import UserError
+from .image_limits import GRID
 from .spec import Array, ImageSpec
 
 FORMAT = 1
 SIDE = 64               # px, of the picture that all statistics are of, whatever the camera's resolution
-GRID = 8                # tiles along each edge, of the layout
 RANK = 16               # directions in which the layout of training frames varies
 FOLDS = 5               # parts that the fit leaves out in turn, to know how far unseen frames lie
 QUANTILE = 0.995        # of the left-out frames' distances ...

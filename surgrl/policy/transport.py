@@ -18,6 +18,7 @@ from .errors import UserError
 
 SETTING = "SURGRL_TRANSPORT"
 PROFILES = {"network": "fastdds_shm.xml", "local": "fastdds_local.xml"}
+APART = "fastdds_udp.xml"   # of a node that no stopped process may hold up, as shared memory's locks let it
 MEMORY = Path("/dev/shm")
 NEEDED = 18_000_000         # bytes of it that one process takes: our profiles' segment, and its ports
 OURS = re.compile(r"fast(dds|rtps)_")                           # Fast DDS 3 and 2
@@ -51,12 +52,16 @@ def profile_variables() -> tuple[str, ...]:
     return ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
-def use_profile(folder: Path) -> None:
-    """Point Fast DDS at the chosen profile, unless the user has set one of their own. Call before rclpy.init."""
-    ours = {str(folder / file) for file in PROFILES.values()}
+def use_profile(folder: Path, *, apart: bool = False) -> None:
+    """Point Fast DDS at the chosen profile, unless the user has set one of their own. Call before rclpy.init.
+
+    apart: without shared memory, where there is a network.
+    """
+    ours = {str(folder / file) for file in (*PROFILES.values(), APART)}
+    chosen = folder / APART if apart and not is_local() else profile(folder)
     for name in profile_variables():
         if os.environ.get(name, "") in ("", *ours):
-            os.environ[name] = str(profile(folder))
+            os.environ[name] = str(chosen)
 
 
 def choose_local() -> None:

@@ -151,6 +151,7 @@ def gate_is_stopped(stage: Stage) -> Outcome:
     woken = time.monotonic()
     go_on("gate_node")(stage)
     assert stage.wait(lambda: stage.gate.startswith("hold"), 5.0), stage.gate
+    stage.graph.spin(0.1)       # it tells the arm once more to be where it is
     stage.stays(STILL)
     stage.press()
     assert stage.wait(lambda: len(stage.log.commands(woken)) > 20), stage.gate
@@ -277,6 +278,14 @@ def to_the_face(stage: Stage, since: float) -> str:
     """F33: it comes to the face, not beyond, and slides along it."""
     assert stage.wait(lambda: abs(stage.log.commands(since)[-1].at[0] - (X - FACE)) < 1e-4, 10.0), stage.gate
     return "comes to rest on the face"
+
+
+def outwards(stage: Stage) -> float:
+    """From near the middle: further aside, the cone's side would come first."""
+    if np.abs(stage.log.commands()[-1].at - START.position).max() > 0.03:
+        stage.home()
+        stage.move()
+    return stage.driver("show", code=networks.NEARER, since="image")
 
 
 def to_the_cannula(stage: Stage, since: float) -> str:
@@ -436,7 +445,7 @@ FAULTS = (
         shown(networks.RIGHT), "inside the workspace box", to_the_face, 0.1,
         limits__box_low=[X - FACE, Y - 0.1, Z - 0.1])),
     Fault("F34", "commands out of the cannula", "CLAMP", TICK, bounded(
-        shown(networks.NEARER), "insertion depth|cone", to_the_cannula, 0.1, **CONE)),
+        outwards, "insertion depth|cone", to_the_cannula, 0.1, **CONE)),
     Fault("F34b", "an arm too near to its remote centre", "HOLD", None, out_of_the_cone),
     Fault("F35", "to and fro at 30 Hz", "LATCH", 500, stops(swinging, "swings to and fro", latched=True)),
     Fault("F36", "inference takes 80 ms", "HOLD", 100 + TICK, slower_than_frames),

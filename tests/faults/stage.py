@@ -19,7 +19,7 @@ from surgrl.policy.bundle import PolicyBundle
 TICK = 0.01             # s, of the gate
 LATE = 0.045            # s, by which the driver may hear the last command after the hold; no motion starts as soon
 SMALL = 1e-5            # m of way in a tick; braking takes 5e-5 from the first, other pictures less than this
-STEADY = 1.0            # s, of undisturbed motion before a fault
+STEADY = 0.6            # s, of undisturbed motion before a fault
 PATIENCE = 20.0         # s
 # The gate's own limits. Only the box is wide: the suite is longer than the way through the usual one.
 GATE = {"dry_run": False, "command_frame": "ECM", "limits__speed": 0.05, "limits__acceleration": 1.0,
@@ -174,7 +174,7 @@ class Stage:
         return self.driver.process.pid if name == "driver" else self.nodes.process[name].process.pid
 
     def ready(self, **changes: Any) -> None:
-        """The tip has been moving steadily for a second. changes: of parameters, ("__" for ".")."""
+        """The tip has been moving steadily for STEADY. changes: of parameters, ("__" for ".")."""
         gate, policy = self.usual("gate_node"), self.usual("policy_node")
         for name, value in changes.items():
             (gate if name in gate or name.startswith("limits") else policy)[name] = value
@@ -192,7 +192,7 @@ class Stage:
             if self.wait(lambda: self._is_steady() or not self.log.commands(time.monotonic() - 0.2), 5.0) and (
                     self._is_steady()):
                 return
-        raise AssertionError(f"no second of undisturbed motion: {self.gate}; {self.nodes.policy}")
+        raise AssertionError(f"no {STEADY} s of undisturbed motion: {self.gate}; {self.nodes.policy}")
 
     def usual(self, name: str) -> dict[str, Any]:
         """The parameters that a node has but for what a fault changes."""

@@ -15,7 +15,7 @@ from rosgraph import START
 from stage import Stage
 from verdict import judge
 
-MINUTES = float(os.environ.get("SURGRL_SOAK_MINUTES", 0.5))
+MINUTES = float(os.environ.get("SURGRL_SOAK_MINUTES", 0.35))
 GROWTH = 1.05           # of the memory after a third of the time, at most
 # Orders to the driver that stop the arm, whatever it does.
 FAULTS: dict[str, dict[str, Any]] = {

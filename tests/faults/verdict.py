@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from stage import Log
 
+from surgrl.policy.gate import STOOD
+
 ROUNDING = 1e-6         # of a limit
 TICK = 0.01             # s
 PAUSE = 0.1             # s between commands, after which the gate starts from rest
@@ -52,7 +54,9 @@ def motions(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     for record in records:
         last = found[-1][-1] if found[-1] else None
         if record.get("sent"):
-            if last and (record["t_mono"] - last["t_mono"]) * 1e-9 > PAUSE:
+            # As it says, or by the time between them: ticks and records of a busy gate need not be as far apart.
+            if last and ((record["t_mono"] - last["t_mono"]) * 1e-9 > PAUSE
+                         or any(reason.startswith(STOOD) for reason in record["reasons"])):
                 found.append([])
             found[-1].append(record)
         if record.get("hold") or record.get("audit") == "end":
@@ -76,9 +80,16 @@ def breaches(motion: list[dict[str, Any]], limits: dict[str, Any], start: list[f
     if not ((at >= np.array(limits["box_low"]) - 1e-8) & (at <= np.array(limits["box_high"]) + 1e-8)).all():
         found.append("outside the box")
     if limits["rcm.use"]:
-        depth = np.linalg.norm(at - limits["rcm.centre"], axis=1)
+        shaft = at - limits["rcm.centre"]
+        depth = np.linalg.norm(shaft, axis=1)
         if not (depth.min() >= limits["rcm.depth_low"] - 1e-8 and depth.max() <= limits["rcm.depth_high"] + 1e-8):
             found.append(f"depth {depth.min():.5f} to {depth.max():.5f} m")
+        along = shaft @ limits["rcm.axis"] / np.linalg.norm(limits["rcm.axis"])
+        if not (along >= depth * np.cos(limits["rcm.angle"]) - 1e-8).all():
+            found.append(f"the shaft {np.arccos(along / depth).max():.4f} rad off the cone's axis")
+    first = jaw[:1].tolist()        # it may have stood beyond its range
+    if not ((jaw >= min([limits["jaw_low"], *first])) & (jaw <= max([limits["jaw_high"], *first]))).all():
+        found.append(f"the jaw from {jaw.min():.3f} to {jaw.max():.3f} rad")
     if not np.abs(np.diff(jaw)).max(initial=0.0) <= limits["jaw_speed"] * TICK * (1 + ROUNDING):
         found.append("the jaw is too fast")
     return found

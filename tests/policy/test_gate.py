@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from surgrl.policy.gate import LATE, LOST, Action, Command, Decision, Gate
+from surgrl.policy.gate import BUSY, LATE, LOST, STOOD, Action, Command, Decision, Gate
 from surgrl.policy.limits import Cone, Limits
 from surgrl.policy.pose import Pose
 
@@ -29,10 +29,11 @@ class Bench:
     """A gate and all that it hears. What a test breaks is a field; `run` lets time pass."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, limits: Limits = LIMITS, *, jaw: bool = False,
-                 follows: bool = True):
+                 follows: bool = True, makes_busy: bool = False):
         self.time, self.skew = 100.0, 0.0       # s; skew: of the clock of stamps
         monkeypatch.setattr(time, "monotonic", lambda: self.time)
-        self.gate = Gate(limits, dt=DT, moves_jaw=jaw, now=self.now, follows=follows)
+        self.gate = Gate(limits, dt=DT, moves_jaw=jaw, now=self.now, follows=follows,
+                         makes_busy=makes_busy)
         self.limits, self.follows = limits, follows
         self.silent: set[str] = set()           # inputs that do not come
         self.late = {"measured_cp": 0.0, "setpoint_cp": 0.0, "image": 0.02}     # s, by the stamp
@@ -59,7 +60,7 @@ class Bench:
         return round((self.time + self.skew) * 1e9)
 
     def state(self, word: str) -> None:
-        self.gate.inbox.put("operating_state", word, 0)
+        self.gate.hear_state(word)
 
     def policy(self, status: str) -> None:
         self.gate.hear_policy(status)
@@ -138,7 +139,8 @@ class Bench:
         """What no test may ever see."""
         limits, gate = self.limits, self.gate
         pedal_gone = self._heard_pedal is None or self.time - self._heard_pedal[1] > limits.max_enable_age
-        if gate.state == "latched" or pedal_gone or gate.inbox.get("operating_state") != "ENABLED":
+        if gate.state == "latched" or pedal_gone or gate.doubt or (
+                gate.inbox.get("operating_state") not in ("ENABLED", BUSY)):
             self.may_move = False
         assert gate.state in ("hold", "active", "latched") and gate.reason
         assert self.may_move or gate.state != "active", "moves without leave"
@@ -338,7 +340,7 @@ def first_command(decisions: list[Decision]) -> np.ndarray:
     return next(decision.command.pose.position for decision in decisions if decision.command is not None)
 
 
-@pytest.mark.parametrize("state", ["DISABLED", "PAUSED", "FAULT", "ENABLED but not homed", ""])
+@pytest.mark.parametrize("state", ["DISABLED", "PAUSED", "FAULT", "ENABLED but not homed", BUSY, ""])
 def test_an_arm_that_is_not_enabled_gets_no_command_any_more_and_must_be_armed_anew(bench, state):
     bench.start()
     bench.state(state)
@@ -347,6 +349,60 @@ def test_an_arm_that_is_not_enabled_gets_no_command_any_more_and_must_be_armed_a
     assert all(decision == Decision(None, False, ()) for decision in bench.run(0.5))
     bench.state("ENABLED")
     assert all(decision == Decision(None, False, ()) for decision in bench.run(0.5))
+    bench.start()
+
+
+@pytest.mark.parametrize("state", ["PAUSED", "DISABLED", BUSY])
+def test_an_arm_that_was_not_enabled_between_two_ticks_was_not_enabled(bench, state):
+    bench.start()
+    bench.state(state)
+    bench.state("ENABLED")
+    assert bench.tick() == Decision(None, True, ())
+    assert bench.gate.state == "hold"
+    assert all(decision == Decision(None, False, ()) for decision in bench.run(0.5))
+    assert bench.gate.reason == "waiting for the operator: release the pedal, then press it"
+    bench.start()
+
+
+def test_a_press_while_the_arm_is_not_enabled_counts_for_nothing(bench):
+    bench.start()
+    bench.state("DISABLED")
+    bench.pedal = False
+    bench.run(0.1)
+    bench.press(True)
+    bench.pedal = True
+    bench.state("ENABLED")
+    bench.may_move = False
+    assert all(decision.command is None for decision in bench.run(0.5))
+
+
+def test_an_arm_that_its_own_moves_make_busy_goes_on_but_does_not_start_so(monkeypatch):
+    bench = Bench(monkeypatch, makes_busy=True)
+    bench.start()
+    bench.state(BUSY)
+    assert all(decision.command is not None for decision in bench.run(0.3))
+    bench.gate.trouble = "something"
+    bench.run(0.3)              # it comes to rest, and the arm is still under way to there
+    bench.gate.trouble = None
+    assert all(decision == Decision(None, False, ()) for decision in bench.run(0.5))
+    assert bench.gate.reason == f"the arm is {BUSY}, not ENABLED"
+    bench.state("ENABLED")
+    assert any(decision.command for decision in bench.run(0.5)), "the pedal is held, and the hold was ours"
+
+
+def test_as_long_as_it_is_in_doubt_who_speaks_nothing_moves_and_then_only_after_a_new_press(bench):
+    bench.start()
+    bench.gate.doubt = "two of them tell measured_cp"
+    bench.tick()
+    assert bench.gate.state == "hold" and bench.gate.reason == "two of them tell measured_cp"
+    bench.run(0.3)
+    bench.pedal = False         # a press meanwhile may be that of the wrong one
+    bench.run(0.1)
+    bench.pedal = True
+    bench.run(0.3)
+    bench.gate.doubt = None
+    bench.may_move = False
+    assert all(decision.command is None for decision in bench.run(0.5))
     bench.start()
 
 
@@ -499,7 +555,7 @@ def test_a_gate_that_stood_still_goes_on_from_rest(bench, stall):
     bench.time += stall - DT
     decision = bench.tick()
     assert decision.hold and np.array_equal(decision.command.pose.position, place)
-    assert bench.gate.state == "hold"
+    assert bench.gate.state == "hold" and decision.remarks == (f"{STOOD} for {stall * 1e3:.0f} ms",)
 
 
 def test_a_tick_that_is_somewhat_late_changes_nothing(bench):
@@ -580,8 +636,8 @@ def test_f04_one_wild_action_is_scaled_down_in_its_direction_and_nine_do_not_lat
     for _ in range(LIMITS.wild_actions - 1):
         bench.act((0.04, 0.02, 0.0), raw=2.0, age=0.0)
     bench.silent = {"action"}
-    bench.run(0.09)
-    assert bench.gate.state == "active"
+    remarks = bench.run(0.09)[-1].remarks
+    assert bench.gate.state == "active" and "an action up to 2 of [-1, 1], made smaller by that" in remarks
     assert bench.velocity == pytest.approx([0.02, 0.01, 0.0])
     bench.act((0.04, 0.02, 0.0), raw=1.0, age=0.0)
     bench.act((0.04, 0.02, 0.0), raw=2.0, age=0.0)
@@ -716,8 +772,12 @@ def test_the_jaw_moves_no_faster_and_no_further_than_it_may(gripper):
     gripper.pedal = False
     gripper.run(0.05)
     gripper.pedal = True
-    jaws = [decision.command.jaw for decision in gripper.run(1) if decision.command]
+    decisions = [decision for decision in gripper.run(1) if decision.command]
+    jaws = [decision.command.jaw for decision in decisions]
     assert jaws[0] == pytest.approx(0.3 - LIMITS.jaw_speed * DT) and jaws[-1] == LIMITS.jaw_low
+    assert "the jaw is kept in its range" in decisions[-1].remarks
+    assert "the jaw is slowed to its limit" in decisions[0].remarks and (
+        "the jaw is slowed to its limit" not in decisions[-1].remarks)
     assert np.diff(jaws).min() >= -LIMITS.jaw_speed * DT - 1e-9
 
 
@@ -738,11 +798,12 @@ def test_a_jaw_that_grips_does_not_let_go_over_a_hold(gripper):
     assert gripper.jaw == 0.1 and set(jaws) == {LIMITS.jaw_low}
 
 
-def test_a_jaw_that_was_without_power_starts_from_where_it_is(gripper):
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_a_jaw_that_was_without_power_starts_from_where_it_is(gripper, seconds):
     gripper.jaw_slack = 0.1
     gripper.start()
     gripper.state("DISABLED")
-    gripper.run(0.2)
+    gripper.run(seconds)
     gripper.state("ENABLED")
     gripper.pedal = False
     gripper.run(0.05)
@@ -819,7 +880,7 @@ def test_no_sequence_of_events_makes_a_command_that_must_not_be(monkeypatch, see
 def mend(bench: Bench) -> None:
     bench.silent.clear()
     bench.late = {"measured_cp": 0.0, "setpoint_cp": 0.0, "image": 0.0}
-    bench.lag, bench.raw, bench.gate.trouble = np.zeros(3), 0.4, None
+    bench.lag, bench.raw, bench.gate.trouble, bench.gate.doubt = np.zeros(3), 0.4, None, None
     bench.gate.hear_estop(False)
     bench.gate.reset()
     if bench.gate.inbox.get("operating_state") != "ENABLED":
@@ -834,7 +895,7 @@ def break_something(bench: Bench, rng: np.random.Generator) -> None:
     rng.choice(np.array([
         lambda: bench.silent.add(str(rng.choice(["measured_cp", "setpoint_cp", "jaw/measured_js", "action"]))),
         lambda: bench.late.update({str(rng.choice(list(bench.late))): float(rng.choice(PLACES))}),
-        lambda: bench.state(str(rng.choice(["ENABLED", "DISABLED", "FAULT"]))),
+        lambda: bench.state(str(rng.choice(["ENABLED", "DISABLED", "FAULT", BUSY]))),
         lambda: bench.policy(str(rng.choice(WORDS))),
         lambda: bench.press(bool(rng.integers(2))),
         lambda: bench.gate.hear_estop(bool(rng.integers(2))),
@@ -851,6 +912,7 @@ def break_something(bench: Bench, rng: np.random.Generator) -> None:
         lambda: setattr(bench, "time", bench.time + float(rng.choice([0.02, 0.08, 0.3]))),
         lambda: setattr(bench, "skew", bench.skew + float(rng.choice([-0.5, -0.01, 0.01, 0.5]))),
         lambda: setattr(bench.gate, "trouble", rng.choice(np.array([None, "audit"], dtype=object))),
+        lambda: setattr(bench.gate, "doubt", "two of them"),
         lambda: bench.gate.latch("for a reason"),
         lambda: bench.gate.reset(),
     ], dtype=object))()

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from crtk_messages import BuildError, build  # noqa: E402
 from rosgraph import Nodes, Robot  # noqa: E402
 
 from ros_nodes.transport import use_profile  # noqa: E402
@@ -73,6 +74,15 @@ def pair(domain: int, tmp_path: Path) -> Iterator[tuple[Nodes, Robot]]:
     yield nodes, robot
     nodes.close()
     robot.close()
+
+
+@pytest.fixture(scope="session")
+def messages_folder() -> str:
+    """What PYTHONPATH needs so that crtk_msgs and tf2_msgs can be imported."""
+    try:
+        return str(build())
+    except BuildError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

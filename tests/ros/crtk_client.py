@@ -1,6 +1,6 @@
 """A CRTK client for tests, written from what CRTK and dVRK publish of their conventions: it knows nothing of surgrl.
 
-`crtk_client.py SCENARIO ARM` runs one scenario and exits with 0, or with what was not as it should be. It uses
+`crtk_client.py SCENARIO... ARM` runs scenarios and exits with 0, or with what was not as it should be. It uses
 crtk_msgs where that can be imported; else operating_state and state_command are std_msgs/String.
 """
 
@@ -358,13 +358,15 @@ def _apart(one: Any, other: Any) -> float:
 
 
 def main() -> None:
-    """Run the scenario."""
-    scenario, arm = sys.argv[1:]
+    """Run the scenarios; each leaves the arm DISABLED."""
+    *scenarios, arm = sys.argv[1:]
     client = CrtkClient(arm)
     try:
-        globals()[scenario](client)
-        client.command("disable")
-        client.wait(lambda: client.state == "DISABLED", "DISABLED at the end")
+        for scenario in scenarios:
+            print(scenario, flush=True)
+            globals()[scenario](client)
+            client.command("disable")
+            client.wait(lambda: client.state == "DISABLED", "DISABLED at the end")
     finally:
         client.node.destroy_node()
         rclpy.try_shutdown()

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,20 +19,11 @@ SCENARIOS = (*BARE, "services", "frames")
 PARAMETERS = {"ready": False, "operator": False, "image_width": 96, "image_height": 96, "max_steps": 10**9}
 
 
-@pytest.fixture(scope="module")
-def messages_folder() -> str:
-    """What PYTHONPATH needs so that crtk_msgs and tf2_msgs can be imported."""
-    try:
-        return str(build())
-    except BuildError as error:
-        pytest.skip(str(error))
-
-
-def drive(python: str, scenario: str, domain: int, *paths: str) -> None:
-    """Run a scenario of the client in a process of its own; fail with its last words."""
-    done = subprocess.run([python, str(CLIENT), scenario, "PSM1"], capture_output=True, text=True, timeout=240,
+def drive(python: str, scenarios: Sequence[str], domain: int, *paths: str) -> None:
+    """Run scenarios of the client in one process; fail with the one that it came to and its last words."""
+    done = subprocess.run([python, str(CLIENT), *scenarios, "PSM1"], capture_output=True, text=True, timeout=240,
                           env=environment(domain, *paths))
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, f"{done.stdout}{done.stderr[-3000:]}"
 
 
 def environment(domain: int, *paths: str) -> dict[str, str]:
@@ -62,14 +53,14 @@ def plain(domain: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     process.stop()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_client_with_crtk_msgs(equipped, domain, scenario):
-    drive(sys.executable, scenario, domain + 2, equipped)
+def test_a_client_with_crtk_msgs(equipped, domain):
+    drive(sys.executable, SCENARIOS, domain + 2, equipped)
 
 
-@pytest.mark.parametrize("scenario", BARE)
-def test_a_client_without_crtk_msgs(plain, domain, scenario):
-    drive(sys.executable, scenario, domain + 3)
+@pytest.mark.parametrize("scenarios", [
+    BARE[:2], pytest.param(BARE[2:], marks=pytest.mark.slow)], ids=lambda scenarios: "-".join(scenarios))
+def test_a_client_without_crtk_msgs(plain, domain, scenarios):
+    drive(sys.executable, scenarios, domain + 3)
 
 
 def test_the_type_hash_is_that_of_the_real_package(messages_folder):
@@ -106,8 +97,7 @@ def test_jazzy_and_this_version_understand_each_other(domain, messages_folder, t
         robot = subprocess.Popen([python, "-m", "ros_nodes.sim_node", "--ros-args", *arguments], env=env, stdout=log,
                                  stderr=subprocess.STDOUT)
     try:
-        for scenario in SCENARIOS:
-            drive(client, scenario, domain + 2, client_folder)
+        drive(client, SCENARIOS, domain + 2, client_folder)
     finally:
         robot.terminate()
         robot.wait(10)

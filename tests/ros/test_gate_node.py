@@ -1,5 +1,9 @@
 """gate_node over a real ROS graph: what it refuses, when it is silent, and what it sends."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +42,19 @@ def test_an_audit_log_that_cannot_be_written_refuses_to_activate(nodes, right, t
     assert nodes.configure(right, audit_folder=str(tmp_path / "file"))
     assert not nodes.graph.change_state("gate_node", "activate")
     assert nodes.wait(lambda: "refused to activate" in nodes.gate), nodes.gate
+
+
+def test_the_gate_needs_no_library_of_pictures_or_networks():
+    code = ("import sys; sys.modules.update(dict.fromkeys(('cv2', 'onnxruntime', 'torch')))\n"
+            "import ros_nodes.gate_node")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_lock_in_shared_memory_can_hold_the_gate_up(nodes):
+    shared = {name: "/dev/shm/fast" in Path(f"/proc/{nodes.process[name].process.pid}/maps").read_text()
+              for name in ("gate_node", "policy_node")}
+    assert shared == {"gate_node": False, "policy_node": True}      # pictures go through it
 
 
 def test_inactive_sends_nothing(nodes, robot, right):
@@ -114,6 +131,64 @@ def test_a_jaw_channel_moves_the_jaw_no_faster_than_allowed(nodes, robot, make_b
     assert np.median(np.diff(robot.jaws_heard[:60])) <= 0.6 * PERIOD + 1e-9
 
 
+@pytest.mark.parametrize("command", ["interpolate_cp", "move_cp"])
+def test_other_commands_go_where_arms_have_them_and_as_seldom_as_told(nodes, robot, right, command):
+    from geometry_msgs.msg import PoseStamped
+    heard = []
+    hearing = nodes.graph.node.create_subscription(PoseStamped, f"/PSM1/{command}", heard.append, 10)
+    robot.obeys = False         # it only listens: 10 mm ahead of the arm the gate latches
+    nodes.activate(right, robot, command=command, command_every=5)
+    assert nodes.wait(lambda: len(heard) >= 6), nodes.gate
+    nodes.graph.node.destroy_subscription(hearing)
+    steps = np.diff([message.pose.position.x for message in heard])
+    assert robot.heard == [] and (steps < 0).all() and (steps >= -5 * 0.025 * PERIOD - 1e-9).all()
+
+
+def test_another_arm_without_a_jaw_is_named_in_all_topics(nodes, robot, right):
+    assert nodes.configure(right, arm="ECM", moves_jaw=False)
+    names = dict(nodes.graph.node.get_topic_names_and_types())
+    assert nodes.wait(lambda: nodes.graph.publishers("/ECM/servo_cp") == 1)
+    assert nodes.wait(lambda: nodes.graph.node.count_subscribers("/ECM/measured_cp") == 1), names
+    ours = [name for name, _ in nodes.graph.node.get_publisher_names_and_types_by_node("gate_node", "/")]
+    assert not [name for name in ours if name.startswith("/PSM1") or "jaw" in name]
+
+
+@pytest.mark.parametrize("topic", ["servo_cp", "jaw/move_jp"])
+def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right, topic):
+    from geometry_msgs.msg import PoseStamped
+    from sensor_msgs.msg import JointState
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate
+    rival = robot.node.create_publisher(PoseStamped if topic.endswith("_cp") else JointState, f"/PSM1/{topic}", 1)
+    try:
+        assert nodes.wait(lambda: nodes.gate.startswith("latched: ")), nodes.gate
+        assert f"/PSM1/{topic}" in nodes.gate
+    finally:
+        robot.node.destroy_publisher(rival)
+
+
+@pytest.mark.parametrize("topic", ["/operator/enable", "/PSM1/measured_cp"])
+def test_two_who_tell_the_gate_the_same_hold_it_and_the_pedal_must_be_pressed_anew(nodes, robot, right, topic):
+    from geometry_msgs.msg import PoseStamped
+    from std_msgs.msg import Bool
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate
+    rival = robot.node.create_publisher(Bool if topic == "/operator/enable" else PoseStamped, topic, 1)
+    assert nodes.wait(lambda: f"hold: more than one publisher on {topic}" in nodes.gate), nodes.gate
+    robot.node.destroy_publisher(rival)
+    assert nodes.wait(lambda: "release the pedal, then press it" in nodes.gate), nodes.gate
+    count = len(robot.heard)
+    nodes.press(robot)
+    assert nodes.wait(lambda: len(robot.heard) > count), nodes.gate
+
+
+def test_a_name_that_ros_does_not_take_is_refused_and_told(nodes, right):
+    assert not nodes.configure(right, policy="no name")
+    assert nodes.wait(lambda: "refused to configure" in nodes.gate and "no name" in nodes.gate), nodes.gate
+    nodes.reset()
+    assert nodes.configure(right)
+
+
 def test_deactivate_comes_to_rest_holds_and_sends_nothing_after(nodes, robot, right):
     nodes.activate(right, robot)
     assert nodes.wait(lambda: len(robot.heard) >= 40), nodes.gate
@@ -127,6 +202,7 @@ def test_deactivate_comes_to_rest_holds_and_sends_nothing_after(nodes, robot, ri
 
 
 def test_the_log_tells_what_was_asked_what_was_sent_and_why(nodes, robot, right):
+    from surgrl.policy.bundle import PolicyBundle
     from surgrl.policy.chain import verify
     nodes.activate(right, robot)
     assert nodes.wait(lambda: len(robot.heard) >= 40), nodes.gate
@@ -136,6 +212,7 @@ def test_the_log_tells_what_was_asked_what_was_sent_and_why(nodes, robot, right)
     newest = max(nodes.audit.glob("*.jsonl"))
     text = newest.read_text()
     assert verify(newest).fault is None and '"asked"' in text and '"sent"' in text and "the pedal was released" in text
+    assert text.count(f'"policy":"right {PolicyBundle.load(right).fingerprint}"') == 1
 
 
 def test_diagnostics_tell_states_rates_and_the_way_to_stop(nodes, robot, right):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 DECLARED = {"policy_node": parameters.POLICY, "gate_node": parameters.GATE, "sim_node": parameters.SIMULATION,
             "video_node": parameters.VIDEO, "record_node": parameters.RECORD}
-STARTED = {"policy.launch.py": {"gate_node", "policy_node"}, "simulation.launch.py": {"sim_node"},
+STARTED = {"policy.launch.py": {"gate_node", "policy_node", "record_node"}, "simulation.launch.py": {"sim_node"},
            "replay.launch.py": {"video_node"}}
 
 
@@ -109,6 +109,13 @@ def test_a_recording_is_never_replayed_to_an_arm():
     (handed,) = [node for node in ast.walk(include) if isinstance(node, ast.Dict)]
     told = {key.value: value for key, value in zip(handed.keys, handed.values, strict=True)}
     assert told["dry_run"].value == "true"
+
+
+def test_a_real_robot_in_the_simulated_ones_place_is_told_nothing_unless_that_is_asked_for():
+    default, _ = arguments(ROOT / "launch" / "simulation.launch.py")["dry_run"]
+    assert default.value == ""
+    text = (ROOT / "launch" / "simulation.launch.py").read_text()
+    assert '"dry_run").perform(context) or ("false" if simulated else "true")' in text
 
 
 def test_the_robot_is_told_nothing_unless_that_is_asked_for():

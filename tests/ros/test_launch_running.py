@@ -90,7 +90,7 @@ def launch(domain, tmp_path):
     (tmp_path / "share/ament_index/resource_index/packages").mkdir(parents=True)
     (tmp_path / "share/ament_index/resource_index/packages/surgrl").touch()
     (tmp_path / "lib/surgrl").mkdir(parents=True)
-    for node in ("policy_node", "gate_node", "sim_node", "video_node"):
+    for node in ("policy_node", "gate_node", "sim_node", "video_node", "record_node"):
         script = tmp_path / "lib/surgrl" / node
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ros_nodes.{node} "$@"\n')
         script.chmod(0o755)
@@ -167,9 +167,18 @@ def test_a_simulated_episode_is_run_to_its_end(launch, tmp_path):
     end = time.monotonic() + 90
     while running.process.poll() is None and time.monotonic() < end:
         running.graph.spin(0.2)
-    assert running.process.poll() == 0, running.lines
+    assert running.process.poll() == 0, "".join(running.lines[-40:])
     assert (tmp_path / "results.json").is_file() and not running.told("dry run")
     assert any(text.startswith("active: each action moves the arm") for text in running.texts["gate_node"])
+
+
+def test_one_argument_puts_the_real_robot_in_the_place_of_the_simulated_one_in_a_dry_run(launch, right, tmp_path):
+    running = launch("simulation.launch.py", f"bundle:={right}", "simulate:=false", f"record:={tmp_path / 'bags'}")
+    assert running.wait(lambda: running.said("policy_node", "hold: no image yet")), running.lines
+    assert running.wait(lambda: running.said("gate_node", "hold:"))
+    assert running.texts["gate_node"][-1].endswith("(dry run: the arm is told nothing)")
+    assert not running.pids("sim_node") and len(running.pids("gate_node")) == 1
+    assert running.wait(lambda: list((tmp_path / "bags").glob("*/*.mcap")), 10)
 
 
 def test_a_recording_is_replayed_in_a_dry_run_whatever_is_asked_for(launch, right, tmp_path):
@@ -180,5 +189,5 @@ def test_a_recording_is_replayed_in_a_dry_run_whatever_is_asked_for(launch, righ
     end = time.monotonic() + 90
     while running.process.poll() is None and time.monotonic() < end:
         running.graph.spin(0.2)
-    assert running.process.poll() == 0, running.lines
+    assert running.process.poll() == 0, "".join(running.lines[-40:])
     assert any(text.startswith("active: each action moves the arm (dry run") for text in running.texts["gate_node"])

@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image
 from ros_nodes import messages
 from ros_nodes.messages import Pose
 from surgrl.policy.errors import UserError
+from surgrl.policy.gate import BUSY
 
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -97,6 +98,8 @@ def test_joints_states_and_intrinsics_survive_a_message():
     stamp = messages.to_stamp(1)
     assert messages.read_joint(messages.make_joint("jaw", 0.25, stamp)) == 0.25
     assert messages.read_state(messages.make_state("PAUSED", stamp)) == "PAUSED"
+    assert messages.read_state(messages.make_state("PAUSED", stamp, busy=True)) == "PAUSED"
+    assert messages.read_state(messages.make_state("ENABLED", stamp, busy=True)) == BUSY != "ENABLED"
     k = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
     info = messages.make_camera_info(k, 480, 640, "endoscope_left")
     assert np.array_equal(np.reshape(info.k, (3, 3)), k)

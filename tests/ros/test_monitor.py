@@ -115,7 +115,7 @@ def listen_until(listener: Listener, reached, seconds: float = 20.0) -> bool:
 
 @pytest.mark.usefixtures("graph")
 def test_json_tells_all_that_the_graph_does(domain):
-    done = monitor(domain, "--once", "6", "--json")
+    done = monitor(domain, "--once", "5", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     feeds = {feed["name"]: feed for feed in told["feeds"]}

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 
@@ -43,6 +44,28 @@ def test_a_provider_that_is_not_there_is_refused_unless_a_fallback_is_allowed(no
 def test_actions_that_cannot_be_mapped_are_refused(nodes, make_bundle, tmp_path, options, word):
     assert not nodes.configure(make_bundle(tmp_path / "odd", **options).folder)
     assert nodes.wait(lambda: word in nodes.policy), nodes.policy
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_camera_of_another_shape_refuses_to_activate_and_holds_when_it_comes_later(nodes, robot, right, before):
+    from sensor_msgs.msg import CameraInfo
+
+    from ros_nodes import messages, qos
+    infos = robot.node.create_publisher(CameraInfo, "/endoscope/left/camera_info", qos.STATUS)
+    try:
+        assert nodes.configure(right)
+        if not before:
+            assert nodes.graph.change_state("policy_node", "activate")
+        infos.publish(messages.make_camera_info(np.diag([200.0, 200.0, 1.0]), 90, 160, "endoscope_left"))
+        if before:
+            assert nodes.wait(lambda: infos.get_subscription_count() == 1)
+            nodes.graph.spin(0.3)       # on its way
+            assert not nodes.graph.change_state("policy_node", "activate")
+        said = "inactive: refused to activate: this" if before else "hold: this"
+        assert nodes.wait(lambda: nodes.policy.startswith(f"{said} is not the policy's camera: it gives 160x90")), (
+            nodes.policy)
+    finally:
+        robot.node.destroy_publisher(infos)
 
 
 def test_parameters_cannot_be_changed_behind_the_nodes_back(nodes, right):

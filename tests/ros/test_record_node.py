@@ -56,9 +56,12 @@ class Sender:
             "/policy_node/action": (JointState, deep), "/policy_node/status": (String, qos.STATUS),
             "/operator/enable": (Bool, qos.STATE), "/operator/estop": (Bool, qos.LATCHED),
             "/gate_node/status": (String, qos.STATUS), "/diagnostics": (DiagnosticArray, qos.EVENT),
-            "/PSM1/servo_cp": (PoseStamped, deep), "/PSM1/jaw/servo_jp": (JointState, deep),
-            "/gate_node/dry_run/servo_cp": (PoseStamped, deep), "/gate_node/dry_run/jaw/servo_jp": (JointState, deep),
-            "/PSM1/hold": (Empty, qos.EVENT), "/PSM1/measured_cp": (PoseStamped, qos.STATE),
+            **{f"{place}/{mode}_cp": (PoseStamped, deep) for place in ("/PSM1", "/gate_node/dry_run")
+               for mode in ("servo", "interpolate", "move")},
+            **{f"{place}/{mode}_jp": (JointState, deep) for place in ("/PSM1", "/gate_node/dry_run")
+               for mode in ("servo", "jaw/servo", "jaw/interpolate", "jaw/move")},
+            "/PSM1/hold": (Empty, qos.EVENT), "/gate_node/dry_run/hold": (Empty, qos.EVENT),
+            "/PSM1/measured_cp": (PoseStamped, qos.STATE),
             "/PSM1/setpoint_cp": (PoseStamped, qos.STATE), "/PSM1/jaw/measured_js": (JointState, qos.STATE),
             "/PSM1/operating_state": (messages.STATE_TYPE, qos.LATCHED),
             "/endoscope/left/camera_info": (CameraInfo, qos.STATUS)}
@@ -252,12 +255,12 @@ def test_fewer_pictures_are_kept_when_told_so(sender, record):
 
 def test_a_long_recording_is_split_into_files_that_belong_together(sender, record):
     recording = record(split_minutes=0.02)
-    sender.send(90)
+    sender.send(60)
     folder = recording.stop()
     told = metadata(folder)
     assert len(told["files"]) >= 2 and sum(file["message_count"] for file in told["files"]) == told["message_count"]
     poses = [deserialize_message(data, PoseStamped) for data in read(folder)["/PSM1/servo_cp"]]
-    assert [pose.pose.position.x for pose in poses] == list(range(90))
+    assert [pose.pose.position.x for pose in poses] == list(range(60))
 
 
 def test_a_disk_with_too_little_room_ends_the_recording_whole(sender, record):

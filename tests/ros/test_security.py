@@ -12,21 +12,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import rclpy
 from lifecycle_msgs.srv import ChangeState
 
 from ros_nodes import arm_messages
+from ros_nodes.arm_writer import MOTIONS
 from ros_nodes.transport import CONFIG
 from surgrl.node_process import NodeProcess
 from surgrl.policy import transport
 from surgrl.ros_graph import Graph
+from surgrl.video import write_video
 
 ROOT = Path(__file__).parents[2]
 needs_gate = pytest.mark.skipif(not (CONFIG.parent / "gate_node.py").is_file(),
                                 reason="ros_nodes.gate_node is not there yet; its file and policy_node's wait for it")
 PARAMETERS = {"policy_node": "policy.yaml", "gate_node": "policy.yaml", "sim_node": "simulation.yaml",
-              "record_node": "record.yaml"}
+              "record_node": "record.yaml", "video_node": "replay.yaml"}
 SPEAKER = textwrap.dedent("""
     import sys
     from rclpy.node import Node
@@ -268,7 +271,7 @@ def rights_of(name: str, domain: int, scratch: Path, /, *, expected: Rights, **p
                 future = client.call_async(request)
                 assert graph.wait_for(future.done, 60) and future.result().success, process.last_words()
             graph.wait_for(lambda: had(graph.node, name) == expected, 20)
-            graph.spin(2.0)     # what comes late is one right too many
+            graph.spin(1.0)     # what comes late is one right too many
             process.require_alive()
             return had(graph.node, name)
         finally:
@@ -303,6 +306,19 @@ def test_record_node_has_the_rights_of_its_file_and_uses_all(domain, tmp_path):
     assert_same(rights_of("record_node", domain + 2, tmp_path, expected=may, folder=str(tmp_path)), may)
 
 
+def test_video_node_has_the_rights_of_its_file_and_uses_all(domain, tmp_path):
+    film = (np.random.default_rng(number).integers(0, 255, (120, 160, 3), np.uint8) for number in range(20))
+    write_video(tmp_path / "film.mp4", film, rate=20)
+    may = allowed("video_node")
+    assert_same(rights_of("video_node", domain + 2, tmp_path, expected=may, source=str(tmp_path / "film.mp4"),
+                          operator=True), may)
+
+
+def test_every_node_has_a_file_of_its_rights():
+    assert {file.stem for file in (CONFIG / "permissions").glob("*.xml")} == {
+        file.stem for file in CONFIG.parent.glob("*_node.py")}
+
+
 @needs_gate
 def test_policy_node_has_the_rights_of_its_file_and_uses_all(domain, with_jaw, tmp_path):
     may = allowed("policy_node")
@@ -322,6 +338,6 @@ def test_gate_node_has_the_rights_of_its_file_and_uses_all_in_one_mode_or_the_ot
 
 @needs_gate
 def test_only_the_gate_may_move_the_arm():
-    moves = {f"/PSM1/{name}" for name in ("servo_cp", "servo_jp", "move_cp", "move_jp", "jaw/servo_jp", "hold")}
+    moves = {f"/PSM1/{name}" for name in (*MOTIONS, "hold")}
     files = {file.stem: allowed(file.stem).publish & moves for file in (CONFIG / "permissions").glob("*.xml")}
     assert {name for name, rights in files.items() if rights} == {"gate_node"}

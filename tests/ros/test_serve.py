@@ -10,8 +10,10 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import yaml
 
 from surgrl import serve
+from surgrl.node_process import parameter_file
 from surgrl.policy.errors import UserError
 from surgrl.serve import serve_episodes, summary
 from surgrl.video import write_video
@@ -56,16 +58,38 @@ def no_orphans():
     assert set(children_of(os.getpid())) <= set(before)
 
 
-def test_episodes_are_served_and_told(domain, right, tmp_path, home):
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    """Nobody else is in the domains of these tests; the one about those who are says how long it waits for them."""
+    monkeypatch.setattr(serve, "DISCOVERY", 0.3)
+
+
+def test_episodes_are_served_recorded_and_told(domain, right, tmp_path, home):
+    pytest.importorskip("mcap")
     lines: list[str] = []
     results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=320, height=240,
-                             results=tmp_path / "results.json", say=lines.append)
+                             results=tmp_path / "results.json", record=tmp_path / "bags", say=lines.append)
     (episode,) = results["episodes"]
     assert episode["seed"] == 5 and len(episode["latency_ms"]) > 10 and not results["interrupted"]
     assert "gate active: each action moves the arm" in lines
     assert any(line.startswith("episode 1/1:") for line in lines)
     assert not (home / ".surgrl").exists()      # no log is kept of a robot that was not there
+    (folder,) = (tmp_path / "bags").iterdir()
+    told = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    counts = {topic["topic_metadata"]["name"]: topic["message_count"] for topic in told["topics_with_message_count"]}
+    assert counts["/PSM1/servo_cp"] > 10 and counts["/endoscope/left/image_raw/compressed"] > 10
+    assert counts["/gate_node/status"] > 1
     assert summary(results).startswith(f"success {int(episode['success'])}/1, image-to-command p50")
+
+
+def test_the_simulated_robot_answers_where_the_parameters_say_that_the_real_one_does(domain, right, tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text(parameter_file("policy.yaml").read_text().replace("PSM1", "PSM2").replace(
+        "/endoscope/left/", "/davinci/left/").replace("ECM", "camera"))
+    lines: list[str] = []
+    results = serve_episodes(right, episodes=1, seed=5, domain=domain + 3, width=160, height=120, params=file,
+                             say=lines.append)
+    assert len(results["episodes"][0]["latency_ms"]) > 10 and "gate active: each action moves the arm" in lines
 
 
 def servoing_to(goal: np.ndarray, folder: Path, make_bundle) -> Path:
@@ -120,7 +144,7 @@ def picture(number: int) -> np.ndarray:
 
 
 def test_a_recording_is_watched_in_a_dry_run(domain, right, tmp_path):
-    write_video(tmp_path / "film.mp4", map(picture, range(200)), rate=20)
+    write_video(tmp_path / "film.mp4", map(picture, range(140)), rate=20)
     lines: list[str] = []
     results = serve_episodes(right, replay=tmp_path / "film.mp4", domain=domain + 3, say=lines.append)
     assert "gate active: each action moves the arm (dry run: the arm is told nothing)" in lines
@@ -136,7 +160,7 @@ def test_a_recording_that_cannot_be_played_is_told(domain, right, tmp_path, size
         serve_episodes(right, replay=tmp_path / "film.mp4", domain=domain + 3, say=lambda _: None)
 
 
-@pytest.mark.parametrize("discovery", [serve.DISCOVERY, 0.0])
+@pytest.mark.parametrize("discovery", [2.5, 0.0])
 @pytest.mark.usefixtures("nodes")
 def test_nodes_of_these_names_in_the_domain_already_are_refused(domain, right, monkeypatch, discovery):
     monkeypatch.setattr(serve, "DISCOVERY", discovery)      # 0: they are heard of only after ours have started
@@ -155,23 +179,27 @@ def test_a_parameter_that_the_node_refuses_is_told(domain, right):
         serve_episodes(right, domain=domain + 3, width=4, height=3, say=lambda _: None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_it(domain, right, number):
-    serving = subprocess.Popen(
+def test_no_process_outlives_it(domain, right):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)       # side by side, each in a domain of its own
+    served = [subprocess.Popen(
         [sys.executable, "-u", "-m", "surgrl", "serve", str(right), "--episodes", "0",
-         "--domain", str(domain + 3 - number % 2), "--width", "320", "--height", "240"],
+         "--domain", str(domain + place), "--width", "160", "--height", "120"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) for place in (1, 2, 3)]
     try:
-        for line in serving.stdout:
-            if line.startswith("gate active"):
-                break
-        children = children_of(serving.pid)
-        assert len(children) == 3
-        serving.send_signal(number)
-        serving.wait(15)
-        assert gone(children)
-        assert serving.returncode == (-9 if number == signal.SIGKILL else 0)
+        children = []
+        for serving in served:
+            assert any(line.startswith("gate active") for line in serving.stdout)
+            children.append(children_of(serving.pid))
+        assert [len(pids) for pids in children] == [3, 3, 3]
+        for serving, number in zip(served, numbers, strict=True):
+            serving.send_signal(number)
+        for serving, number, pids in zip(served, numbers, children, strict=True):
+            serving.wait(15)
+            assert gone(pids), number
+            assert serving.returncode == (-9 if number == signal.SIGKILL else 0)
     finally:
-        serving.kill()
-        serving.stdout.close()
+        for serving in served:
+            serving.kill()
+            serving.wait()
+            serving.stdout.close()

@@ -1,30 +1,42 @@
 """sim_node as robot, endoscope and operator: episodes, commands, hold, the pedal, and what it refuses."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import time
 
+import cv2
 import gymnasium
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Bool, Empty
+from std_msgs.msg import Bool, Empty, String
 
-from ros_nodes import messages, qos
+from ros_nodes import messages, qos, sim_node
 from ros_nodes.messages import Pose, crtk_to_optical, optical_to_crtk
+from ros_nodes.sim_arm import SimArm
+from ros_nodes.sim_scope import SimScope
 from ros_nodes.transport import CONFIG
 from surgrl.node_process import NodeProcess
+from surgrl.policy.bundle import PolicyBundle
+from surgrl.policy.image_gate import ImageGate
+from surgrl.policy.image_limits import ImageLimits
+from surgrl.pretrained import find_bundle
+
+importlib.import_module("envs")         # which registers the tasks
+TASKS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
 
 
 class Client:
     """Listens to arm and camera; for each image sends the pose `goal` (optical frame), if there is one."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, arm: str = "PSM1") -> None:
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context, domain_id=domain)
         self.node = rclpy.create_node("client", context=self._context)
@@ -33,13 +45,13 @@ class Client:
         self.right = self.right_info = None
         self.pedal: list[tuple[bool, str]] = []     # down or not, and operating_state as heard by then
         self.stop: list[bool] = []
-        self.servo = self.node.create_publisher(PoseStamped, "/PSM1/servo_cp", qos.SERVO)
-        self.hold = self.node.create_publisher(Empty, "/PSM1/hold", qos.EVENT)
-        self.node.create_subscription(messages.STATE_TYPE, "/PSM1/operating_state",
+        self.servo = self.node.create_publisher(PoseStamped, f"/{arm}/servo_cp", qos.SERVO)
+        self.hold = self.node.create_publisher(Empty, f"/{arm}/hold", qos.EVENT)
+        self.node.create_subscription(messages.STATE_TYPE, f"/{arm}/operating_state",
                                       lambda m: self.states.append(messages.read_state(m)), qos.LATCHED)
         for name in ("measured", "setpoint"):
             self.node.create_subscription(
-                PoseStamped, f"/PSM1/{name}_cp",
+                PoseStamped, f"/{arm}/{name}_cp",
                 lambda m, name=name: setattr(self, name, crtk_to_optical(messages.read_pose(m))), qos.STATE)
         self.node.create_subscription(Image, "/endoscope/left/image_raw", self._on_image, qos.IMAGE)
         self.node.create_subscription(CameraInfo, "/endoscope/left/camera_info",
@@ -78,7 +90,7 @@ def simulate(domain, tmp_path):
     started = []
 
     def start(**parameters):
-        client = Client(domain + 2)
+        client = Client(domain + 2, parameters.get("arm", "PSM1"))
         process = NodeProcess("sim_node", [CONFIG / "simulation.yaml"], parameters, tmp_path,
                               domain=domain + 2)
         started.extend([process.stop, client.close])
@@ -237,12 +249,75 @@ def test_the_jaws_of_another_task_s_arm_close(simulate):
     assert client.wait(closed) and max(jaws) > 0.3
 
 
+def test_an_episode_of_another_task_ends_and_its_own_measures_are_told(simulate, tmp_path):
+    results = tmp_path / "results.json"
+    client, process = simulate(task="surgrl/Retract-v0", image_width=96, image_height=96, episodes=1, max_steps=5,
+                               results=str(results))
+    client.goal = client.measured
+    assert client.wait(lambda: process.process.poll() is not None)
+    assert process.process.returncode == 0, process.last_words()
+    (episode,) = json.loads(results.read_text())["episodes"]
+    assert episode["steps"] == 5 and 0 <= episode["visible_fraction"] <= 1 and "distance" not in episode
+
+
+def test_a_flexible_scope_is_a_camera_arm_that_is_moved_by_its_joints(simulate):
+    client, _ = simulate(task="surgrl/ColonNavigate-v0", arm="ECM", image_width=96, image_height=96)
+    told, errors = [], []
+    client.node.create_subscription(JointState, "/ECM/measured_js", told.append, qos.STATE)
+    client.node.create_subscription(String, "/ECM/error", lambda message: errors.append(message.data), qos.EVENT)
+    servo = client.node.create_publisher(JointState, "/ECM/servo_jp", qos.SERVO)
+    assert client.wait(lambda: told and client.states[-1:] == ["ENABLED"] and client.info)
+    assert told[-1].name == ["bend_x", "bend_y", "inserted"]
+    assert client.image.header.frame_id == client.info.header.frame_id == "colonoscope"
+    start, first = np.array(told[-1].position), messages.read_image(client.image).copy()
+
+    def go(change):
+        servo.publish(JointState(position=(start + change).tolist()))
+        return np.allclose(told[-1].position, start + change, atol=1e-3)
+    assert client.wait(lambda: go([0.2, -0.1, 0.02])), told[-1].position
+    assert np.abs(messages.read_image(client.image).astype(int) - first).mean() > 2
+    # 20 mm on, from where it looked at first, with z away from the camera.
+    assert client.measured.position[2] == pytest.approx(0.02, abs=0.008)
+    client.servo.publish(messages.make_pose(client.measured, "ECM", client.image.header.stamp))
+    assert client.wait(lambda: errors) and "no inverse kinematics" in errors[0]
+    servo.publish(JointState(position=(start + [0.2, -0.1, 0.1]).tolist()))
+    client.wait(lambda: told[-1].position[2] > start[2] + 0.03)
+    client.hold.publish(Empty())
+    client.wait(lambda: False, 0.3)
+    stopped = told[-1].position[2]
+    client.wait(lambda: False, 0.3)
+    assert told[-1].position[2] == pytest.approx(stopped, abs=1e-6) and stopped < start[2] + 0.09
+
+
+@pytest.mark.parametrize(("name", "task", "seeds"), [       # of a hundred, with the strangest beginning of each task
+    ("reach", "Reach", range(20)), ("retract", "Retract", range(85, 95))])
+def test_where_episodes_begin_the_pretrained_policies_know_the_picture(name, task, seeds):
+    bundle = PolicyBundle.load(find_bundle(name))
+    told = yaml.safe_load((CONFIG / "simulation.yaml").read_text())["/**/policy_node"]["ros__parameters"]["image"]
+    env = gymnasium.make(f"envs:surgrl/{task}-v0", image_size=(120, 160))
+    for seed in seeds:
+        observation, _ = env.reset(seed=seed)
+        gate = ImageGate(bundle.image, ImageLimits(**told, good_frames=1), bundle.profile())
+        shown = cv2.resize(observation["image"], (640, 480), interpolation=cv2.INTER_LINEAR)
+        assert gate.look(shown, 0.0).state == "ok", seed
+    env.close()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_can_be_played(task):
+    env = sim_node._make(task, (24, 32), stereo=False)
+    plant = env.unwrapped
+    arm = SimArm(plant, ready=True) if plant.scene.arms else SimScope(plant, ready=True)
+    observation, info = arm.step()
+    assert observation["image"].shape == (24, 32, 3) and info["success"] is False
+    env.close()
+
+
 @pytest.mark.parametrize(("parameters", "word"), [
     (["image_width:=641"], "divides both"),
     (["image_width:=8"], "image_width"),
     (["task:=surgrl/Fly-v0"], "Fly"),
     (["task:=CartPole-v1"], "CartPole"),
-    (["task:=surgrl/ColonNavigate-v0"], "moves no arm"),
     (["stereo:=true", "camera:=/scope"], "/scope"),
     (["rate:=90.0"], "faster than the environment"),
     (["seed:=-1"], "seed"),
