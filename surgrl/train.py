@@ -10,7 +10,7 @@ from models.agent import Agent
 from models.allocator import keep_freed_memory
 from models.episodes import TooSmallError
 from models.make import make_agent
-from models.memory import EpisodeMemory
+from models.memory import SIGNALS, EpisodeMemory
 
 from .config import Config, load_config
 from .demos import demo_files
@@ -19,7 +19,7 @@ from .policy.errors import UserError
 from .run import Run, free_space
 from .sweep import add_sweep_arguments, sweep
 from .trainer import Trainer, fitting_demo
-from .world import World, training_world
+from .world import World, training_world, two_eyed_world
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +78,15 @@ def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
     """World, agent and memory, as the config says."""
     world = training_world(config)
     agent = make_agent_for(config, world)
-    side, extras = config.image.size, [name for name in ("mask", "expert") if name in agent.needs]
+    side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]
     if "mask" in extras:
         world.require_instrument()
+    if "right" in extras:
+        if config.demos.folder:
+            raise UserError("config: demonstrations in files show one eye only, and an objective needs both; leave "
+                            "demos.folder empty, or set views to 1")
+        world.close()       # which eyes are needed, the agent told, and it had to know the actions first
+        world = two_eyed_world(config)
     memory = EpisodeMemory(config.memory.capacity, frame_shape=(side, side, 3), action_dim=len(world.action.names),
                            proprio_dim=len(world.proprio.names), stack=config.image.stack,
                            nstep=config.memory.nstep, gamma=config.memory.gamma, seed=config.seed, extras=extras,

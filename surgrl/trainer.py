@@ -126,6 +126,8 @@ class Trainer(ABC):
         signals = {"mask": self.world.mask(moment)} if "mask" in self._extras else {}
         if "expert" in self._extras:
             signals["expert"] = self.world.expert()
+        if "right" in self._extras:
+            signals["right"] = moment.right
         if action is None:
             self.memory.begin(moment.frame, moment.proprio, demo=demo, **signals)
         else:

@@ -15,6 +15,7 @@ from .policy.spec import ActionSpec, Array, ImageSpec, ProprioSpec
 
 CAMERA_SIZE = (480, 640)            # px, height and width of the robot's camera frame that bundles are made for
 FIRST_UNSEEN_SEED = 10 ** 9         # evaluation's; training's stay below
+RIGHT = "image_right"               # entry of the observation: what the endoscope's right eye sees
 
 
 class Moment(NamedTuple):
@@ -26,6 +27,7 @@ class Moment(NamedTuple):
     terminated: bool
     truncated: bool
     info: dict[str, Any]
+    right: Array | None = None      # (h, w, 3) uint8, what the right eye sees, prepared alike; where it is asked for
 
 
 def make_env(env_id: str, **options: Any) -> gymnasium.Env:
@@ -132,7 +134,8 @@ class World:
                 raise UserError(f"config: env.reward names {unknown[0]!r}; the terms of {self.env.spec.id} are "
                                 f"{', '.join(terms)}")
             reward = sum(self._weights.get(name, 1.0) * value for name, value in terms.items())
-        return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info)
+        right = self.prepare_recorded(obs[RIGHT]) if RIGHT in obs else None
+        return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info, right)
 
 
 def training_world(config: Config, **options: Any) -> World:
@@ -154,6 +157,20 @@ def training_world(config: Config, **options: Any) -> World:
     if config.env.reward:       # a term that does not exist is told now, not in the midst of a training
         world.reset(seed=FIRST_UNSEEN_SEED)
         world.step(np.zeros(len(world.action.names)))
+    return world
+
+
+def two_eyed_world(config: Config) -> World:
+    """The world that a config describes, its right eye open too; UserError where there is none."""
+    eyes = config.env.options.get("eyes", ())
+    own = (eyes,) if isinstance(eyes, str) else tuple(eyes)
+    try:
+        world = training_world(config, eyes=tuple(dict.fromkeys((*own, "right"))))
+        if RIGHT not in world.env.observation_space.spaces:
+            raise UserError(f"its observation shows {', '.join(world.env.observation_space.spaces)}")
+    except UserError as error:      # the same world could be made without it
+        raise UserError(f"task {config.env.id} has no second eye ({error}); leave out the objectives that need one, "
+                        "or set their views to 1") from error
     return world
 
 

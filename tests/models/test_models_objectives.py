@@ -1,4 +1,4 @@
-"""Every objective in models.make.OBJECTIVES meets the same tests; CURL and DEAR meet their own checks too."""
+"""Every objective in models.make.OBJECTIVES meets the same tests; some of their losses are looked at in detail."""
 
 import math
 
@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import RandomShift
 from models.encoder import Encoder
 from models.make import OBJECTIVES
-from models.objectives.curl import Curl
+from models.objectives.dbc import Dbc
 from models.objectives.dear import SEPARATIONS, Dear
+from models.objectives.ted import Score, Ted
+from models.objectives.triplet import hinge, semi_hard
 from models.slow import slow_copy
+from tests.checks import dear
 
 every = pytest.mark.parametrize("name", OBJECTIVES)
 SHAPING = {"darla": {"denoise_updates": 0}}     # options with which the very first loss is one that reaches the encoder
@@ -99,84 +101,11 @@ def test_curl_keys_come_from_a_slow_encoder_without_gradient(make_small, make_me
     assert torch.allclose(curl.slow_encoder.projection.weight, before + curl.tau, atol=1e-6)
 
 
-def test_curl_finds_the_other_view_of_images_it_never_saw():
-    torch.manual_seed(0)
-    random = np.random.default_rng(0)
-    encoder = Encoder(3, (24, 24), width=8, pool=2, latent_dim=32)
-    curl, move = Curl(encoder, 2), RandomShift(torch.Generator().manual_seed(0), 1)
-    learnt = [*encoder.parameters(), *(weight for weight in curl.parameters() if weight.requires_grad)]
-    optimiser = torch.optim.Adam(learnt, 3e-3)
-
-    def encode(images, used=encoder):
-        return used(move(images)[0])
-
-    found = []
-    for _ in range(500):
-        colours = random.integers(0, 256, (32, 4, 4, 3), dtype=np.uint8)    # new images at every step
-        images = torch.from_numpy(colours.repeat(6, 1).repeat(6, 2)).permute(0, 3, 1, 2)
-        loss, metrics = curl.loss(_Seen(images, {"original": images}), encode(images), encode)
-        found.append(metrics["accuracy"].item())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        curl.after_step(encoder)
-    assert np.mean(found[:10]) < 0.2 and np.mean(found[-20:]) > 0.9
-
-
-class _Seen:
-    """The two fields of a Batch that an objective on images reads."""
-
-    def __init__(self, obs, extra):
-        self.obs, self.extra = obs, extra
-
-
 # DEAR
 
-def dear_task(steps=400, **options):
-    """Two squares that move by themselves; the mask shows the first. The encoder after `steps` updates."""
-    torch.manual_seed(0)
-    encoder = Encoder(3, (16, 16), width=8, latent_dim=32)
-    dear = Dear(encoder, 2, **options)
-    optimiser = torch.optim.Adam([*encoder.parameters(), *dear.parameters()], 2e-3)
-    where = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        agent, world = torch.randint(11, (2, 32, 2), generator=where)
-        images, masks = squares(agent, world)
-        z = encoder(images)
-        loss, metrics = dear.loss(_Seen(images, {"mask": masks}), z, None)
-        # Beside DEAR stands a stand-in for the critic, which needs both squares.
-        z = dear.shield(z)
-        loss = loss + (z[:, :4] + z[:, -4:] - torch.cat([agent, world], 1) / 10).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return encoder, dear, {name: value.item() for name, value in metrics.items()}
-
-
-def squares(agent, world):
-    images, masks = torch.zeros(len(agent), 3, 16, 16), torch.zeros(len(agent), 1, 16, 16, dtype=torch.uint8)
-    for image, mask, (ay, ax), (wy, wx) in zip(images, masks, agent.tolist(), world.tolist(), strict=True):
-        image[1, wy:wy + 5, wx:wx + 5] = 255
-        image[:, ay:ay + 5, ax:ax + 5] = torch.tensor([255.0, 0, 0])[:, None, None]
-        mask[:, ay:ay + 5, ax:ax + 5] = 1
-    return images.to(torch.uint8), masks
-
-
-def selectivity(encoder):
-    """How much more the agent's half moves when the agent moves than when the world does."""
-    where = torch.Generator().manual_seed(2)
-    agent, world, elsewhere = torch.randint(11, (3, 200, 2), generator=where)
-    with torch.no_grad():
-        still, own, other = (encoder(squares(a, w)[0]).chunk(2, dim=1)[1]
-                             for a, w in ((agent, world), (elsewhere, world), (agent, elsewhere)))
-    return ((own - still).square().mean() / (other - still).square().mean()).item()
-
-
 def test_dear_draws_the_mask_and_keeps_the_halves_orthogonal():
-    encoder, _, metrics = dear_task()
-    baseline, _, _ = dear_task(mask_weight=0.0, separation="none", isolate=False, bottleneck=0.0)
+    metrics = dear.learn().metrics
     assert metrics["mask_iou"] > 0.75 and abs(metrics["cos"]) < 0.05
-    assert selectivity(encoder) > 50 and selectivity(encoder) > 10 * selectivity(baseline)
 
 
 def test_dear_isolated_is_shaped_by_the_mask_alone(make_small, make_memory):
@@ -190,9 +119,8 @@ def test_dear_isolated_is_shaped_by_the_mask_alone(make_small, make_memory):
 
 
 def test_dear_shield_changes_gradients_and_no_number(make_small):
-    dear = make_small({"name": "dear"}).objectives["dear"]
     z = torch.randn(3, 24, requires_grad=True)
-    shielded = dear.shield(z)
+    shielded = make_small({"name": "dear"}).objectives["dear"].shield(z)
     assert torch.equal(shielded, z)
     shielded.sum().backward()
     assert (z.grad[:, :12] == 1).all() and (z.grad[:, 12:] == 0).all()
@@ -207,8 +135,8 @@ def test_dear_noise_is_the_batchs_own(make_small, make_memory):
 
 
 def test_dear_legacy_aligns_the_halves():
-    _, _, metrics = dear_task(separation="legacy", mask_weight=10.0, isolate=False, bottleneck=0.0)
-    assert metrics["cos"] > 0.7
+    learnt = dear.learn(separation="legacy", mask_weight=10.0, isolate=False, bottleneck=0.0)
+    assert learnt.metrics["cos"] > 0.7
 
 
 def test_dear_mask_gradient_enters_by_the_agents_half_only(make_small, make_memory):
@@ -257,3 +185,117 @@ def test_dear_masks_come_in_any_size():
     encoder = Encoder(6, (21, 34), width=4, pool=2, latent_dim=8)
     assert Dear(encoder, 2).decoder(torch.zeros(3, 4)).shape == (3, 2, 21, 34)
     assert slow_copy(encoder).latent_dim == 8
+
+
+# TED
+
+def test_ted_score_is_the_papers(make_small):
+    score, (u, v) = Score(4), torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    score.bias.data.fill_(0.1)
+    score.alone_bias.data.fill_(-0.2)
+    score.offset.data.fill_(0.3)
+    u, v = ((x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt() for x in (u, v))
+    by_hand = [sum(abs(score.now[i] * u[b, i] + score.then[i] * v[b, i] + 0.1) - (score.alone[i] * u[b, i] - 0.2) ** 2
+                   for i in range(4)).item() + 0.3 for b in range(3)]
+    assert score(u, v).tolist() == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_ted_sees_the_second_moment_by_a_slow_encoder(make_small, make_memory):
+    agent = make_small({"name": "ted"})
+    asked = []
+
+    def encode(images, encoder=None):
+        asked.append((images, encoder))
+        return agent._encode(images, encoder)
+
+    batch, z = seen(agent, make_memory())
+    ted = agent.objectives["ted"]
+    ted.loss(batch, z, encode)[0].backward()
+    assert [images is batch.extra[name] for (images, _), name in zip(asked, ted.needs, strict=True)] == [True, True]
+    assert all(encoder is ted.slow_encoder for _, encoder in asked)
+    assert all(weight.grad is None for weight in ted.slow_encoder.parameters())
+
+
+# DBC
+
+def test_dbc_metric_is_the_papers_and_its_target_gets_no_gradient():
+    torch.manual_seed(0)
+    dbc = Dbc(Encoder(3, (16, 16), latent_dim=3), 2, gamma=0.9)
+    z, mean, std = (torch.randn(6, 3, requires_grad=True) for _ in range(3))
+    reward = torch.randn(6, 1)
+    other = torch.randperm(6, generator=torch.Generator().manual_seed(0)).tolist()
+    by_hand = 0.0
+    for i, j in enumerate(other):
+        follows = math.hypot(*(mean[i] - mean[j]).tolist(), *(std[i] - std[j]).tolist())
+        wanted = abs(reward[i] - reward[j]).item() + 0.9 * follows
+        by_hand += (sum(abs(z[i] - z[j]).tolist()) - wanted) ** 2 / 6
+    assert dbc._metric(z, reward, mean.detach(), std.detach()).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize("term, reaches", [("metric", True), ("dynamics", False), ("reward", True)])
+def test_dbc_model_of_dynamics_does_not_shape_the_latent(make_small, make_memory, term, reaches):
+    agent = make_small({"name": "dbc"})
+    batch, z = seen(agent, make_memory())
+    found = agent.objectives["dbc"].loss(batch, z, agent._encode)[1][term]
+    gradient, = torch.autograd.grad(found, z, allow_unused=True)
+    assert (gradient is not None) == reaches
+
+
+@pytest.mark.parametrize("method", [Ted, Dbc])
+def test_methods_that_read_each_number_of_the_latent_refuse_the_flat_features(method):
+    with pytest.raises(ValueError, match="give the encoder a latent_dim, e.g. 50"):
+        method(Encoder(3, (16, 16)), 2)
+
+
+# Triplets and TCN
+
+def test_triplet_costs_nothing_and_pulls_at_nothing_outside_the_margin():
+    together, apart = torch.tensor([0.1, 0.5], requires_grad=True), torch.tensor([0.31, 0.71], requires_grad=True)
+    loss = hinge(together, apart, 0.2)
+    loss.backward()
+    assert loss.item() == 0 and not together.grad.any() and not apart.grad.any()
+
+
+def test_triplets_of_one_point_cost_the_margin():
+    nothing = torch.zeros(4)
+    assert hinge(nothing, semi_hard(nothing, torch.zeros(4, 4)), 0.2).item() == pytest.approx(0.2)
+
+
+def test_semi_hard_negative_is_the_closest_beyond_the_positive_or_else_the_farthest():
+    apart = torch.tensor([[0.1, 0.6, 0.9], [0.1, 0.3, 0.2]])
+    assert semi_hard(torch.tensor([0.5, 0.5]), apart).tolist() == pytest.approx([0.6, 0.3])
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"name": "tcn", "views": 3}, "views is 3"), ({"name": "tcn", "near": 7, "far": 6}, "tcn near 7 and far 6"),
+    ({"name": "triplet", "near": 0}, "triplet near 0"), ({"name": "scvrl", "length": 6}, "length 6"),
+    ({"name": "scvrl", "clips": 1}, "clips 1"), ({"name": "dbc", "gamma": 0.0}, "gamma is 0.0")])
+def test_impossible_options_are_refused_by_name(make_small, options, words):
+    with pytest.raises(ValueError, match=words):
+        make_small(options)
+
+
+def test_tcn_of_two_eyes_asks_for_the_right_one_and_is_told_where_it_is_missing(make_small, make_memory):
+    agent = make_small({"name": "tcn", "views": 2})
+    assert agent.needs == ("right",)
+    with pytest.raises(ValueError, match="cannot give 'right'.*store it with extras"):
+        agent.update(make_memory())
+
+
+# SCVRL
+
+def test_scvrl_leaves_out_what_lies_beyond_the_end_of_an_episode(make_small, make_memory):
+    agent = make_small({"name": "scvrl"})
+    batch, z = seen(agent, make_memory())
+    batch.extra["sequence/alive"].zero_()
+    loss, metrics = agent.objectives["scvrl"].loss(batch, z, agent._encode)
+    assert loss.item() == 0 and metrics["order_accuracy"].item() == 0
+
+
+def test_images_of_one_clip_are_shifted_alike(make_small):
+    agent = make_small()
+    image = torch.randint(256, (3, 1, 9, 20, 20), dtype=torch.uint8)
+    still = agent._encode(image.expand(3, 4, 9, 20, 20))
+    assert still.shape == (3, 4, 24) and torch.allclose(still, still[:, :1].expand_as(still), atol=1e-5)
+    moving = agent._encode(image.expand(3, 4, 9, 20, 20).flatten(0, 1)).unflatten(0, (3, 4))
+    assert not torch.allclose(moving, moving[:, :1].expand_as(moving), atol=1e-5)

@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
+from envs.make import reach
 from surgrl.config import load_config
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
@@ -115,6 +117,34 @@ def test_a_policy_that_reads_a_flexible_scope_trains_exports_and_runs(surgrl, tm
     action = PolicyRuntime(bundle).act(np.zeros((480, 640, 3), np.uint8), np.array([0.1, -0.1, 0.3, 0.0]))
     assert action.shape == (4,) and np.isfinite(action).all()
     assert surgrl("eval", tmp_path / "bundle", "--episodes", 1, "--no-baselines").returncode == 0
+
+
+TWO_EYED = [*TINY, "demos.episodes=1", "demos.updates=2", "steps=4", "objectives=[{name: tcn, views: 2}]"]
+
+
+def test_an_objective_of_two_eyes_opens_the_second_one_by_itself(surgrl, tmp_path):
+    done = surgrl("train", "reach-demo", "name=eyes", *TWO_EYED, "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = Run(tmp_path / "eyes").config()
+    world, agent, memory = make_parts(config)
+    moment = world.reset(seed=0)
+    assert memory.extras == ("expert", "right") and agent.needs == ("right", "expert")
+    assert moment.right.shape == moment.frame.shape and not np.array_equal(moment.right, moment.frame)
+    world.close()
+
+
+def test_where_there_is_no_second_eye_it_is_told_at_the_start(surgrl, tmp_path):
+    def one_eyed(image_size):
+        return reach(image_size=image_size)
+
+    gymnasium.register("test/OneEyed-v0", entry_point=one_eyed)
+    try:
+        for options, words in ((["env.id=test/OneEyed-v0"], "task test/OneEyed-v0 has no second eye"),
+                               ([f"demos.folder={tmp_path}"], "demonstrations in files show one eye only")):
+            said = surgrl("train", "reach-demo", *TWO_EYED, *options, "--runs", tmp_path / "runs")
+            assert said.returncode == 1 and words in said.stderr and not (tmp_path / "runs").exists()
+    finally:
+        del gymnasium.registry["test/OneEyed-v0"]
 
 
 @pytest.mark.parametrize("kind", ["dvc", "safe"])
