@@ -14,7 +14,7 @@ from models.objectives.dear import Dear
 from .check import Check
 
 SIDE, SQUARE = 16, 5        # px
-ROOM = SIDE - SQUARE + 1    # places along a side
+ROOM = SIDE - SQUARE        # places along a side
 PLAIN = {"mask_weight": 0.0, "separation": "none", "isolate": False, "bottleneck": 0.0}     # the critic alone
 
 

@@ -6,12 +6,12 @@ import torch
 from . import films
 from .check import Check
 
-STEPS = 300
+STEPS = 400
 
 
 def measure() -> Check:
     """Share of held-out triplets in the right order; chance is 1/2."""
-    return Check(ordered("triplet", shuffled=False), ordered("triplet", shuffled=True), 0.9, "moments of held-out "
+    return Check(ordered("triplet", shuffled=False), ordered("triplet", shuffled=True), 0.85, "moments of held-out "
                  "episodes nearer to one 2 steps away than to one 8 away; control: learnt from frames shuffled in time")
 
 
@@ -36,6 +36,7 @@ def ordered(name: str, *, shuffled: bool, near: int = 2, far: int = 8) -> float:
 
 
 def scene(steps: int, random: np.random.Generator) -> films.Array:
-    """A green square that drifts while the light flickers, which is the most that changes: (T, H, W, 3)."""
-    frames = films.draw([films.walk(steps, random)], [(0, 200, 0)])
+    """A green square that drifts before two that jump, while the light flickers: (T, H, W, 3)."""
+    jumps = random.integers(0, films.ROOM, (2, steps, 2))
+    frames = films.draw([*jumps, films.walk(steps, random)], [(200, 0, 0), (200, 0, 200), (0, 200, 0)])
     return np.maximum(frames, random.integers(0, 150, (steps, 1, 1, 1), dtype=np.uint8))
