@@ -15,7 +15,8 @@ class Dbc(Objective):
     """Deep bisimulation for control: the latent tells moments apart by their rewards and by what follows, no more.
 
     The distance is the paper's, ||z_i - z_j||_1 (eq. 5); the released code compares every dimension by itself with
-    a smooth L1. Differs from both: the reward is read from the predicted mean, not from a draw.
+    a smooth L1. Differs from it, too: the model of what follows reads the latent without shaping it, or its likelihood
+    would reward a latent that shrinks; the reward is read from latent and action, not from a drawn next latent.
     Where rewards are sparse the latent may shrink to a point: watch `latent_std`.
     """
 
