@@ -30,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=84, help="px, side of an image")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--stack", type=int, default=3, help="frames in one observation")
-    parser.add_argument("--seconds", type=float, default=8, help="of measuring per row")
+    parser.add_argument("--seconds", type=float, default=6, help="of measuring per row")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES), metavar="OBJECTIVE")
     parser.add_argument("--json", metavar="FILE", help="write the table there too")

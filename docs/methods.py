@@ -1,7 +1,8 @@
 """Writes docs/methods.md, every objective beside the others, from the files in docs/methods/: one command.
 
     python docs/methods.py                                      # the page, from what was measured and is kept
-    python docs/methods.py --measure [--jobs 2] [--only dear]   # first measure costs, checks and trainings
+    python docs/methods.py --measure [--jobs 2] [--only dear]   # first measure checks, costs and trainings
+    python docs/methods.py --measure checks costs               # minutes instead of hours
 """
 
 import argparse
@@ -31,10 +32,10 @@ HEAD = """# Methods
 Made by `python docs/methods.py` from the files in `docs/methods/`; change nothing here by hand.
 
 * **cost**: CPU time of a DrQ-v2 update with the objective over one without, in one run: {setting}
-  (`python benchmarks/methods.py`). Reconstruction and clips decode or encode whole images again, which is their cost.
+  (`python benchmarks/methods.py`). Reconstruction draws whole images and clips encode several, which is what they cost.
 * **check**: what proves the method right (`tests/checks/`), and its control, which must fail: both are run by the
   tests, too.
-* **Reach**: success within 5 mm on 100 unseen seeds after one small training, config
+* **Reach**: success within 5 mm on 100 unseen seeds after one small training with varied looks, config
   [{config}](../surgrl/configs/{config}.yaml), the objective with its default options and weight 1; **held-out** under
   the randomisation level `test-full`. One training seed each: a difference of less than about 15 points means nothing.
 """
@@ -43,15 +44,17 @@ Made by `python docs/methods.py` from the files in `docs/methods/`; change nothi
 def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     """Measure where asked to, then write the page; 1 when a measurement failed."""
     parser = argparse.ArgumentParser(description="docs/methods.md: every objective beside the others")
-    parser.add_argument("--measure", action="store_true", help="measure costs, checks and what was not trained yet")
+    parser.add_argument("--measure", nargs="*", choices=list(PARTS), metavar="PART",
+                        help=f"first measure {', '.join(PARTS)}, or the parts named; a training that is there is kept")
     parser.add_argument("--only", nargs="+", choices=[PLAIN, *OBJECTIVES], default=[PLAIN, *OBJECTIVES],
                         metavar="METHOD", help="measure these alone")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at the same time (default: 2)")
     args = parser.parse_args(words)
     kept, failed = docs / "methods", []
     try:
-        if args.measure:
-            failed = measure(args.only, kept, args.jobs)
+        if args.measure is not None:
+            for part in args.measure or PARTS:
+                failed += PARTS[part](args.only, kept, args.jobs)
         page = write_page(kept)
     except UserError as error:
         print(f"methods: error: {error}", file=sys.stderr)
@@ -62,17 +65,27 @@ def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     return 1 if failed else 0
 
 
-def measure(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
-    """Checks, costs and trainings of these; a line for each evaluation that failed."""
-    objectives = [name for name in names if name != PLAIN]
+def measure_checks(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
+    """What the tests ask of these objectives, with its figures."""
+    sys.path.insert(0, str(ROOT))       # tests are no package that is installed
     checks = _read(kept / "checks.json")
-    for name in objectives:
-        checks[name] = import_module(f"tests.checks.{name}").measure()._asdict()
-        print(f"{name}: {checks[name]['figure']:.3g}, control {checks[name]['control']:.3g}", flush=True)
-    with atomic_file(kept / "checks.json") as path:
-        path.write_text(json.dumps(checks, indent=1))
-    if len(objectives) == len(OBJECTIVES):      # a ratio holds within one run only
-        _command(ROOT / "benchmarks" / "methods.py", "--json", kept / "cost.json")
+    for name in names:
+        if name != PLAIN:
+            checks[name] = import_module(f"tests.checks.{name}").measure()._asdict()
+            print(f"{name}: {checks[name]['figure']:.3g}, control {checks[name]['control']:.3g}", flush=True)
+    _write(kept / "checks.json", checks)
+    return []
+
+
+def measure_costs(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
+    """Of all objectives, whatever the names: a ratio holds within one run only."""
+    _command(ROOT / "benchmarks" / "methods.py", "--size", 64, "--batch", 128, "--threads", 1, "--json",
+             kept / "cost.json")
+    return []
+
+
+def measure_runs(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
+    """Trainings that are not there yet, and their evaluations; a line for each of these that failed."""
     runs = ROOT / "runs"
     options = ",".join("[]" if name == PLAIN else f"[{{name: {name}}}]" for name in names)
     _command("-m", "surgrl", "train", CONFIG, "name=methods", "--seeds", load_config(CONFIG).seed, "--grid",
@@ -83,6 +96,9 @@ def measure(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
     for record in records:
         keep(record, kept / "runs")
     return failed
+
+
+PARTS = {"checks": measure_checks, "costs": measure_costs, "runs": measure_runs}
 
 
 def write_page(kept: Path) -> str:
@@ -120,6 +136,11 @@ def _source(name: str) -> str:
 
 def _method(record: Any) -> str:
     return next((str(entry["name"]) for entry in record.config.objectives), PLAIN)
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(values, indent=1))
 
 
 def _read(path: Path) -> dict[str, Any]:
