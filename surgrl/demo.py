@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     if (folder / "config.yaml").is_file():
         step(commands, "train", "--resume", folder)
     else:
-        step(commands, "train", CONFIG, "--runs", out, *args.overrides)
+        step(commands, "train", CONFIG, *args.overrides, "--runs", out)      # overrides stand behind the config
     step(commands, "eval", folder, "--episodes", args.episodes, "--json", out / "scores.json")
     step(commands, "export", folder, bundle)
     step(commands, "check", bundle)
