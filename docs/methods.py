@@ -112,7 +112,8 @@ def write_page(kept: Path) -> str:
         record = records.get(name)
         scores = [record.score(what) if record else None for what in (CLEAN, OTHER)]
         rows.append([f"`{name}`" if name != PLAIN else "none", NOT_RUN if cost is None else f"{cost:.2f}",
-                     *_check(checks.get(name)), *(score_cell(pooled([score] if score else [])) for score in scores)])
+                     *(("", "") if name == PLAIN else _check(checks.get(name))),
+                     *(score_cell(pooled([score] if score else [])) for score in scores)])
     parts.append(table(["objective", "cost", "check", "control", "Reach", "Reach, held-out"], rows))
     for name in OBJECTIVES:
         check = checks.get(name)
