@@ -57,7 +57,7 @@ class EpisodeMemory:
         if "expert" in extras:
             self._fields["expert"] = np.empty((capacity, action_dim), np.float32)
         if "right" in extras:       # as large as the frame itself
-            self._fields["right"] = np.empty((capacity, *frame_shape), np.uint8)
+            self._fields["right"] = np.empty_like(self._fields["frame"])
 
     def __len__(self) -> int:
         """Steps that can be drawn."""
@@ -207,10 +207,11 @@ class EpisodeMemory:
                                  f"of {self.frame_shape[:2]}")
             moment["mask"] = np.packbits(mask != 0)
         if "right" in self.extras:
-            moment["right"] = np.asarray(signals.get("right"))
-            if moment["right"].shape != self.frame_shape or moment["right"].dtype != np.uint8:
-                raise ValueError(f"right is {moment['right'].dtype} {moment['right'].shape}; every frame needs one, "
+            right = np.asarray(signals.get("right"))
+            if right.shape != self.frame_shape or right.dtype != np.uint8:
+                raise ValueError(f"right is {right.dtype} {right.shape}; every frame needs one, "
                                  f"uint8 {self.frame_shape}")
+            moment["right"] = right if self.embed is None else self.embed(right)
         if "expert" in self.extras:
             moment["expert"] = np.asarray(signals.get("expert", np.nan), np.float32)
             if moment["expert"].shape not in ((), self._fields["action"].shape[1:]):

@@ -336,3 +336,14 @@ def test_unknown_need_lists_the_valid_ones():
         memory.sample(1, ("depth",))
     with pytest.raises(ValueError, match="no demonstrations"):
         memory.sample(1, demo_share=0.5)
+
+
+def test_where_features_are_kept_the_right_eye_is_kept_as_features_too():
+    memory = EpisodeMemory(20, frame_shape=SHAPE, action_dim=1, stack=2, extras=("right",),
+                           embed=lambda frame: frame.reshape(-1)[:7].astype(np.float32))
+    memory.begin(frame_of(1), right=frame_of(2))
+    for k in range(3, 7):
+        memory.add([0.0], 0.0, False, frame_of(k), right=frame_of(k + 10))
+    batch = memory.sample(4, ("right",))
+    assert batch.extra["right"].shape == batch.obs.shape == (4, 14, 1, 1)
+    assert batch.extra["right"].dtype == batch.obs.dtype == torch.float32
