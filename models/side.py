@@ -30,10 +30,6 @@ class SideObjectives(nn.ModuleDict):
         """Whether any of them gives a bonus."""
         return any(type(objective).bonus is not Objective.bonus for objective in self.values())
 
-    def learnt(self) -> list[nn.Parameter]:
-        """Weights of their own that learn; their slow copies do not."""
-        return [weight for weight in self.parameters() if weight.requires_grad]
-
     def shield(self, z: Tensor) -> Tensor:
         """The latent as critic and actor get it: objectives may stop their gradient into parts of it."""
         for objective in self.values():

@@ -133,9 +133,7 @@ class SimArm:
 
     def set_ratio(self, ratio: float) -> None:
         """Slow moves down that begin from now on."""
-        if not 0 < ratio <= 1:
-            raise UserError(f"trajectory_j/set_ratio {ratio}: it must be above 0 and at most 1")
-        self.ratio = ratio
+        self.ratio = checked_ratio(ratio)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: moves lead the setpoint on. UserError when one cannot go on, or the arm has failed."""
@@ -177,6 +175,13 @@ class SimArm:
     def _set(self, pose: Pose) -> None:
         self.setpoint, self.joints = self._checked(pose)
         self.moved = True
+
+
+def checked_ratio(ratio: float) -> float:
+    """The ratio of trajectory_j/set_ratio; UserError for one that slows nothing down."""
+    if not 0 < ratio <= 1:
+        raise UserError(f"trajectory_j/set_ratio {ratio}: it must be above 0 and at most 1")
+    return ratio
 
 
 def require_ready(state: OperatingState) -> None:

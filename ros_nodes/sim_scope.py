@@ -16,7 +16,7 @@ from surgrl.policy.spec import Array
 from .crtk import OperatingState
 from .messages import Pose, optical_to_crtk
 from .motion import Move
-from .sim_arm import HOMING, require_ready
+from .sim_arm import HOMING, checked_ratio, require_ready
 
 JOINTS = {"bend_x": "bend_x", "bend_y": "bend_y", "insertion": "inserted", "roll": "roll"}      # channel -> joint
 SPEED = 0.5         # of a channel's fastest, of moves
@@ -104,9 +104,7 @@ class SimScope:
 
     def set_ratio(self, ratio: float) -> None:
         """Slow moves down that begin from now on."""
-        if not 0 < ratio <= 1:
-            raise UserError(f"trajectory_j/set_ratio {ratio}: it must be above 0 and at most 1")
-        self.ratio = ratio
+        self.ratio = checked_ratio(ratio)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: a move leads the setpoint on."""

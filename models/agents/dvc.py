@@ -91,8 +91,9 @@ class Dvc:
         self.drac = None if drac is None or drac_weight == 0 else Drac(
             drac, self.random, self.net, channels, shift=shift, weight=drac_weight, explore=ucb, window=ucb_window)
         self.shift = RandomShift(self.random, shift)
-        learnt = [weight for weight in self.net.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.Adam([*learnt, *self.objectives.learnt()], lr, eps=1e-5, fused=True)
+        learnt = [weight for part in (self.net, self.objectives) for weight in part.parameters()
+                  if weight.requires_grad]
+        self.optimiser = torch.optim.Adam(learnt, lr, eps=1e-5, fused=True)
         self.returns = ReturnScale(gamma)
         self.multiplier = 0.0       # of the cost
         self.steps = 0              # of all environments
