@@ -92,7 +92,7 @@ def measure_runs(names: Sequence[str], kept: Path, jobs: int) -> list[str]:
              f"objectives={options}", "--jobs", jobs, "--runs", runs)
     records = [record for record in map(read_record, sorted(runs.glob("methods-*/"))) if record.progress.done
                and _method(record) in names]
-    failed = fill(records, 100, jobs)
+    failed = fill(records, 100, jobs, (CLEAN, OTHER))
     for record in records:
         keep(record, kept / "runs")
     return failed

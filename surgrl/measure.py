@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -16,12 +16,15 @@ from .world import training_seed
 HELD_OUT = "test-full"      # level of randomisation that no training may see
 
 
-def fill(records: Sequence[Record], episodes: int, jobs: int) -> list[str]:
-    """Measure what is missing or older than its checkpoint, `jobs` at once; a line for each that failed."""
+def fill(records: Sequence[Record], episodes: int, jobs: int, only: Collection[str] | None = None) -> list[str]:
+    """Measure what is missing or older than its checkpoint, `jobs` at once; a line for each that failed.
+
+    only: names of measurements, as in `commands`; None: all.
+    """
     first = {record.config.env.id: record for record in reversed(records)}      # tells of the task's two baselines
     wanted = [(record, name, words) for record in records if record.progress.updates
               for name, words in commands(record, episodes, first[record.config.env.id] is record).items()
-              if not _fresh(record, name)]
+              if not _fresh(record, name) and (only is None or name in only)]
     failed = []
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_run, words, record): f"{record.folder}, {name}" for record, name, words in wanted}

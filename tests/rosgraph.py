@@ -1,9 +1,12 @@
 """A ROS graph for tests: policy_node and gate_node in processes of their own; robot, camera and pedal in a thread."""
 
+import fcntl
+import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +37,24 @@ from surgrl.ros_graph import NODES, Graph  # noqa: E402
 START = Pose(np.array([0.0, 0.01, 0.1]), np.array([0.0, 0.6, 0.0, 0.8]))    # m, CRTK camera frame
 SCENE = cv2.resize(np.random.default_rng(1).integers(40, 200, (6, 8, 3), np.uint8), (160, 120))    # what it sees
 AGE = 0.3       # s, wider than the default: a busy test machine must not look like a fault
+
+
+@contextmanager
+def four_domains() -> Iterator[int]:
+    """The first of four ROS domains that nothing else under test on this machine has, 1 to 97: above, ports meet others.
+
+    Nodes of two tests in one domain would hear each other, and the gate would rightly latch.
+    """
+    with ExitStack() as stack:
+        for place in range(25):
+            lock = stack.enter_context(open(Path(tempfile.gettempdir()) / f"surgrl-tests-{place}.lock", "w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield 1 + 4 * place
+            return
+        pytest.fail("25 test runs use all ROS domains of this machine; end some of them")
 
 
 class Heard(NamedTuple):

@@ -30,11 +30,14 @@ def slack() -> float:
 
 
 @pytest.fixture(scope="session")
-def fault_domain() -> int:
-    """The first of four ROS domains, apart from those of tests/ros in the same run."""
+def fault_domain() -> Iterator[int]:
+    """The first of the four ROS domains of these tests."""
+    from rosgraph import four_domains
+
     from ros_nodes.transport import use_profile
-    use_profile()
-    return 1 + 4 * ((os.getpid() + 12) % 25)
+    with four_domains() as first:
+        use_profile()
+        yield first
 
 
 @pytest.fixture(scope="session")

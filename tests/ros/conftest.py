@@ -1,10 +1,7 @@
 """Fixtures of a ROS graph: domains, robot, nodes."""
 
-import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +10,18 @@ import pytest
 pytest.importorskip("rclpy")
 
 from crtk_messages import BuildError, build  # noqa: E402
-from rosgraph import Nodes, Robot  # noqa: E402
+from rosgraph import Nodes, Robot, four_domains  # noqa: E402
 
 from ros_nodes.transport import use_profile  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def domain() -> Iterator[int]:
-    """The first of four ROS domains that no other test run on this machine has, 1 to 100: above, ports meet others."""
-    with ExitStack() as stack:
-        for place in range(25):
-            lock = stack.enter_context(open(Path(tempfile.gettempdir()) / f"surgrl-tests-{place}.lock", "w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            os.environ["ROS_DOMAIN_ID"] = str(1 + 4 * place)
-            use_profile()
-            yield 1 + 4 * place
-            return
-        pytest.fail("25 test runs use all ROS domains of this machine; end some of them")
+    """The first of the four ROS domains of these tests."""
+    with four_domains() as first:
+        os.environ["ROS_DOMAIN_ID"] = str(first)
+        use_profile()
+        yield first
 
 
 @pytest.fixture(scope="session")
