@@ -96,7 +96,8 @@ class _Exchange:
 
     def __init__(self, folder: Path, args: argparse.Namespace, view: View):
         self._folder, self._args, self._view = folder, args, view
-        self._rate, self._dataset = args.rate, None
+        self._rate = args.rate
+        self._dataset: Any = None       # made with the first recording
         self._sources: list[dict[str, Any]] = []
         self._left_out: set[str] = set()
         self.written: list[Written] = []

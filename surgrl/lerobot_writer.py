@@ -32,7 +32,7 @@ class _Stats(NamedTuple):
     high: Array
     mean: Array
     std: Array
-    count: int
+    number: int
 
 
 class DatasetWriter:
@@ -155,7 +155,8 @@ class DatasetWriter:
                self.root / PLACES["v3"][0].format(**place))
         stats = {name: _measured(values.astype(float).reshape(count, -1)) for name, values in columns.items()}
         seen = _measured(glimpses)
-        stats[CAMERA] = _Stats(*(np.asarray(part).reshape(3, 1, 1) for part in seen[:4]), count)
+        low, high, mean, std = (part.reshape(3, 1, 1) for part in (seen.low, seen.high, seen.mean, seen.std))
+        stats[CAMERA] = _Stats(low, high, mean, std, count)
         entry: dict[str, Any] = {
             "episode_index": number, "tasks": [task], "length": count, "data/chunk_index": place["chunk_index"],
             "data/file_index": place["file_index"], "dataset_from_index": self._total,
@@ -196,18 +197,18 @@ def _measured(values: Array) -> _Stats:
 
 def _joined(parts: Sequence[_Stats]) -> _Stats:
     """Of several episodes as one."""
-    weights = np.array([part.count for part in parts], float)
+    weights = np.array([part.number for part in parts], float)
     weights /= weights.sum()
     pairs = list(zip(weights, parts, strict=True))
     mean = sum(weight * part.mean for weight, part in pairs)
     square = sum(weight * (part.std ** 2 + (part.mean - mean) ** 2) for weight, part in pairs)
     return _Stats(np.min([part.low for part in parts], axis=0), np.max([part.high for part in parts], axis=0),
-                  np.asarray(mean), np.sqrt(np.asarray(square)), sum(part.count for part in parts))
+                  np.asarray(mean), np.sqrt(np.asarray(square)), sum(part.number for part in parts))
 
 
 def _told(stats: _Stats) -> dict[str, Any]:
     return {"min": stats.low.tolist(), "max": stats.high.tolist(), "mean": stats.mean.tolist(),
-            "std": stats.std.tolist(), "count": [stats.count]}
+            "std": stats.std.tolist(), "count": [stats.number]}
 
 
 def _apart(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -227,6 +227,10 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not streams:
         container.close()
         raise UserError(f"{path}: holds no video stream; give a file with moving pictures: mp4, avi, mkv")
+    if streams[0].codec_context is None:
+        container.close()
+        raise UserError(f"{path}: its video is of a kind that nothing here decodes; encode it anew: "
+                        f"ffmpeg -i {path.name} mended.mp4")
     return container, streams[0]
 
 
