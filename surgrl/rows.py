@@ -53,9 +53,9 @@ class Rows:
     def told(self) -> str:
         """What is not as it was recorded; empty where all is."""
         words = [f"{count} {what}" for count, what in (
-            (self.unknown, "without state or action, left out"), (self.dropped, "beyond the rate, left out"),
-            (self.repeated, "repeated where one is missing")) if count]
-        words = [f"of the pictures {', '.join(words)}"] if words else []
+            (self.unknown, "left out (no state or action)"), (self.dropped, "left out (faster than the rate)"),
+            (self.repeated, "repeated (none at that time)")) if count]
+        words = [f"pictures: {', '.join(words)}"] if words else []
         for name, track in (("state", self._recording.state), ("action", self._recording.action)):
             if track is not None and len(track.time) > 1:
                 rate = (len(track.time) - 1) / max(track.time[-1] - track.time[0], 1e-9)

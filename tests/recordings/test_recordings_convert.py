@@ -169,7 +169,7 @@ def test_a_picture_of_every_time_is_found_for_a_steady_rate(tmp_path):
         rows = Rows(recording, 10)
         times = [row.time for row in rows]
     assert times == pytest.approx([0, 0.11, 0.19, 0.3, 0.4, 0.5, 0.6])
-    assert rows.told() == "of the pictures 1 beyond the rate, left out, 2 repeated where one is missing"
+    assert rows.told() == "pictures: 1 left out (faster than the rate), 2 repeated (none at that time)"
 
 
 def test_damage_leaves_nothing_behind_or_is_left_out_by_name(convert, tmp_path):
