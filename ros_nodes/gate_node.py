@@ -159,6 +159,8 @@ class GateNode(SupervisedNode):
     def _step(self) -> tuple[Decision, bool]:
         """One tick, sent and written down; and whether it changed what the gate tells."""
         decision = self._gate.tick()
+        while self._gate.too_late:      # this process was stopped just now: the arm has come to rest meanwhile
+            decision = self._gate.tick()
         told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
         changed, self._last_told = told != self._last_told, told
         sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
