@@ -159,11 +159,10 @@ class GateNode(SupervisedNode):
     def _step(self) -> tuple[Decision, bool]:
         """One tick, sent and written down; and whether it changed what the gate tells."""
         decision = self._gate.tick()
-        while self._gate.too_late:      # this process was stopped just now: the arm has come to rest meanwhile
-            decision = self._gate.tick()
         told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
         changed, self._last_told = told != self._last_told, told
-        sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
+        sent = decision.command is not None and self._writer.send(
+            decision.command, now=decision.hold, expired=lambda: self._gate.too_late)
         if self._writer.failure:
             self._gate.latch(self._writer.failure)
         if decision.hold:

@@ -237,8 +237,8 @@ class Gate:
 
     @property
     def too_late(self) -> bool:
-        """Ask just before sending: whether the last tick is long ago. Tick again then, in place of what it decided."""
-        return self.motion.state is not None and not time.monotonic() - self._ticked <= LATE
+        """Whether the last tick is so long ago that what it decided must not be sent any more."""
+        return not time.monotonic() - self._ticked <= LATE
 
     @property
     def armed(self) -> bool:
