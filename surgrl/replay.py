@@ -99,18 +99,18 @@ def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Sp
             playback = Playback(bundle, rate=span.rate, speed=args.speed, acceleration=args.acceleration)
             playback.region = find_region(video.height, video.width, bundle.image, args.crop)
             lanes.append(Lane(playback, name, suffix))
-        segments = Segments(out, key)
-        try:
-            replay = Replay(lanes, span, segments)
-            before, total = replay.place.number, _expected(video.duration, span)
-            if before:
-                print(f"  goes on after {before / span.rate:.0f} s that are done")
-            with tqdm(total=total, initial=before, unit=" frames", disable=None) as bar:
-                replay.run(video, bar.update)
-            publish(source, video, replay, key, parquet=args.parquet)
-        except UserError:
-            segments.remove()
-            raise
+        with Segments(out, key) as segments:
+            try:
+                replay = Replay(lanes, span, segments)
+                before, total = replay.place.number, _expected(video.duration, span)
+                if before:
+                    print(f"  goes on after {before / span.rate:.0f} s that are done")
+                with tqdm(total=total, initial=before, unit=" frames", disable=None) as bar:
+                    replay.run(video, bar.update)
+                publish(source, video, replay, key, parquet=args.parquet)
+            except UserError:
+                segments.remove()
+                raise
     _tell(replay, out, before)
 
 

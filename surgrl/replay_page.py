@@ -184,6 +184,8 @@ def _saliency(page: Page, replay: Replay) -> None:
     for at in np.unique(np.linspace(0, len(moments) - 1, LOOKED + 2).astype(int)[1:-1]):
         moment = moments[at]
         heat = occlusion(lane.playback.runtime, moment.inputs)
+        if not np.isfinite(heat).all():         # the command is no number, covered or not
+            continue
         when = clock(moment.number / replay.span.rate + replay.place.began)
         pictures.append(f"<figure><img src='{jpeg_uri(overlay(_seen(lane, moment.picture), heat))}' alt='what the policy "
                         f"looks at, at {when}'><figcaption>{when}, up to {heat.max():.0%}</figcaption></figure>")

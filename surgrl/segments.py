@@ -4,37 +4,60 @@ A segment's files are complete before `state.npz` counts it; whatever a killed r
 anew. At the end the segments' tables and videos are joined, the videos without encoding them again.
 """
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 
 from .files import atomic_file
+from .policy.errors import UserError
 from .policy.spec import Array
 
 FORMAT = 1
-PARTS, STATE = ".parts", "state.npz"
+PARTS, STATE, LOCK = ".parts", "state.npz", "lock"
 
 
 class Segments:
     """The segments in one folder."""
 
     def __init__(self, folder: Path, key: Mapping[str, Any]):
-        """key: of the work, plain data; what was begun under another one is thrown away."""
+        """key: of the work, plain data; what was begun under another one is thrown away.
+
+        UserError while another process works in the same folder.
+        """
         self.folder, self._key = folder / PARTS, json.dumps([FORMAT, key], sort_keys=True)
         self.count = 0                          # segments that are done
         self.memory: dict[str, Any] = {}        # as `commit` was given it for the last of them
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)      # given back when the process ends, however
+        except OSError as error:
+            self._lock.close()
+            raise UserError(f"{folder}: another replay is writing there; wait for it, or name another --out") from error
         state = self._read()
         if state is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            for path in self.folder.iterdir():
+                if path.name != LOCK:
+                    path.unlink()
         else:
             self.count, self.memory = state["count"], state["memory"]
-        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> "Segments":
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Others may work in the folder."""
+        self._lock.close()
 
     def path(self, name: str, at: int | None = None) -> Path:
         """A segment's file, by default of the one that is being made."""
@@ -125,5 +148,5 @@ def join_videos(parts: Sequence[Path], path: Path) -> None:
                     if packet.dts is None or packet.pts is None:        # PyAV's last packet, which is empty
                         continue
                     packet.pts, packet.dts = packet.pts + begin, packet.dts + begin
-                    packet.stream, end = stream, packet.pts + packet.duration
+                    packet.stream, end = stream, max(end, packet.pts + packet.duration)
                     whole.mux(packet)
