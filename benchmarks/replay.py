@@ -1,8 +1,8 @@
 """`surgrl replay` against the floor of decoding alone, same clip, same run: frames/s and CPU ms per frame.
 
 python benchmarks/replay.py [--bundle NAME | --side 84 --stack 3] [--frames 900] [--times 4] [--size 640x480]
-Without --bundle: a network of DrQ-v2's shape (Yarats et al. 2021), of random weights. A replay's frames/s are those that
-the command tells: reading, policy, gate, tables and videos. Its whole column has the start and the report, too.
+Without --bundle: a network of DrQ-v2's shape (Yarats et al. 2021), of random weights. A replay's frames/s are those
+that the command tells: reading, policy, gate, tables and videos. Its whole column has the start and the report, too.
 """
 
 import argparse

@@ -21,6 +21,7 @@ from .replaying import Replay, Span
 from .results import REPORT, describe, done_before, publish
 from .segments import Segments
 from .ticks import find_region
+from .view import View, add_view_arguments, view_of
 
 FOLDER = "replays"
 
@@ -30,18 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", help="folder of the bundle, or the name of a pretrained one")
     add("sources", nargs="+", metavar="SOURCE",
-        help="recordings, folders of them, or globs: mp4, avi, mkv; rosbag2 folders, mcap, db3, bag")
-    add("--topic", help="of a bag with several topics of pictures: the one to replay")
+        help="recordings, folders of them, or globs: mp4, avi, mkv; bags of ROS; LeRobot datasets; folders of pictures")
+    add("--topic", help="of a bag or dataset with several cameras: the one to replay")
     add("--against", metavar="BUNDLE2", help="a second policy, over the same pictures, to compare with the first")
     add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one")
     add("--start", type=float, default=0.0, help="s into the video at which to begin")
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
-    add("--crop", help="top,left,height,width in px: the part of the video that is the camera's picture")
     add("--rate", type=float, help="Hz at which the policy is asked; default: as it was trained")
     add("--speed", type=float, help="m/s, limit of the gate; default: the fastest that the policy can ask for")
     add("--acceleration", type=float, help=f"m/s2, limit of the gate; default: speed / {RAMP} s")
     add("--no-video", action="store_true", help="no annotated video")
     add("--parquet", action="store_true", help="the actions as Parquet, too (needs pyarrow)")
+    add_view_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if not (0 <= args.start < np.inf and args.duration > 0):
         raise UserError(f"--start {args.start:g} s, --duration {args.duration:g} s; start must be 0 or more, "
                         "duration above 0")
+    view = view_of(args)
     bundles = [PolicyBundle.load(find_bundle(name)) for name in (args.bundle, args.against) if name]
     rate = _rate(bundles, args.rate)
     sources = find_recordings(args.sources)
@@ -61,19 +63,19 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)        # decoder and encoder run beside it; more threads would get in their way
     span = Span(args.start, args.duration, rate, not args.no_video)
     if alone:
-        _replay(sources[0], out, bundles, span, args)
+        _replay(sources[0], out, bundles, span, view, args)
         return 0
-    return _replay_all(sources, out, bundles, span, args)
+    return _replay_all(sources, out, bundles, span, view, args)
 
 
-def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBundle], span: Span,
+def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
                 args: argparse.Namespace) -> int:
     """Each into a folder of its own, and an index of them."""
     entries, failed = [], 0
     for at, (source, name) in enumerate(zip(sources, folder_names(sources), strict=True), 1):
         print(f"[{at}/{len(sources)}] {source.path}", flush=True)
         try:
-            _replay(source, out / name, bundles, span, args)
+            _replay(source, out / name, bundles, span, view, args)
             entries.append(Entry(source, name))
         except UserError as error:
             failed += 1
@@ -87,17 +89,18 @@ def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBu
     return int(failed > 0)
 
 
-def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Span, args: argparse.Namespace) -> None:
+def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
+            args: argparse.Namespace) -> None:
     """One recording into the folder `out`; goes on where an earlier run was killed."""
-    key = describe(source, bundles, span, vars(args))
-    if done_before(out, key):
-        print(f"  done before, as asked for now: {out / REPORT}; remove the folder to do it anew")
-        return
-    with open_recording(source.path, args.topic) as video:
+    with open_recording(source, args.topic, view) as video:
+        key = describe(source, bundles, span, view, vars(args))
+        if done_before(out, key):
+            print(f"  done before, as asked for now: {out / REPORT}; remove the folder to do it anew")
+            return
         lanes = []
         for bundle, name, suffix in zip(bundles, _names(bundles), ("", "-against"), strict=False):
             playback = Playback(bundle, rate=span.rate, speed=args.speed, acceleration=args.acceleration)
-            playback.region = find_region(video.height, video.width, bundle.image, args.crop)
+            playback.region = find_region(video.height, video.width, bundle.image)
             lanes.append(Lane(playback, name, suffix))
         with Segments(out, key) as segments:
             try:

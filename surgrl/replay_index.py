@@ -11,7 +11,8 @@ import cv2
 
 from .page import Page, jpeg_uri
 from .recordings import Source
-from .replay_page import asset, clock
+from .replay_page import asset
+from .replay_parts import clock
 from .trace import shares
 
 SUMMARY, THUMBNAIL, REPORT = "summary.json", "thumbnail.jpg", "report.html"
@@ -36,8 +37,8 @@ def write_index(out: Path, entries: Sequence[Entry], left: int) -> None:
     page.markup("<div class='wide'><table class='list'><tr><th></th><th>recording</th><th>lasts</th>"
                 "<th>sent as asked, limited, held</th><th>pictures unlike training's</th><th>smoothness (SPARC)</th>"
                 f"<th>agreement with the robot</th></tr>{''.join(rows)}</table></div>")
-    page.text("Of the first policy. SPARC: spectral arc length of what is sent, nearer to 0 is smoother. Agreement: mean "
-              "cosine between what the policy wants and what the robot did, with its 95 % interval.")
+    page.text("Of the first policy. SPARC: spectral arc length of what is sent, nearer to 0 is smoother. Agreement: "
+              "mean cosine between what the policy wants and what the robot did, with its 95 % interval.")
     page.write(out / "index.html")
 
 

@@ -4,9 +4,8 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +15,13 @@ from .lane import Lane
 from .looks import Look
 from .playback import Answer
 from .policy.errors import UserError
+from .recordings import Recording
 from .segments import Segments, join_tables, join_videos
 from .ticks import Place, Tick, sample
-from .video import VideoReader, VideoWriter, ahead
-
-if TYPE_CHECKING:
-    from .bags import BagReader
+from .video import VideoWriter, ahead
 
 SEGMENT = 10.0          # s of a recording in one segment: what a kill costs at most
+LEAD = 1.0              # s before a place at which a replay goes on, from which on it reads: filters look back
 NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -57,13 +55,14 @@ class Replay:
         if segments.memory:
             self._recall(segments.memory)
 
-    def run(self, video: "VideoReader | BagReader", advance: Callable[[int], object]) -> None:
+    def run(self, video: Recording, advance: Callable[[int], object]) -> None:
         """All segments that are not done yet; `advance` is told of each tick."""
         if self.finished:
             return
         size = _picture_size(video.width, video.height) if self.span.video else None
         began, (start, number) = perf_counter(), self.place
-        pictures = video.pictures(start + number / self.span.rate if number else start)
+        begin = start + number / self.span.rate - LEAD if number else 0.0
+        pictures = video.pictures(max(self.span.start, begin))
         ticks = sample(pictures, self.span.rate, self.place, self.span.duration, size)
         with ExitStack() as stack:
             shown = stack.enter_context(closing(ahead(ticks)))      # threads end before the file closes
@@ -103,7 +102,7 @@ class Replay:
             ends = (at + 1) % self._length == 0
             yield Heard(tick._replace(rgb=NO_PICTURE), told, self._heard() if ends else None)
 
-    def _segment(self, first: Heard, rest: Iterator[Heard], number: int, video: "VideoReader | BagReader",
+    def _segment(self, first: Heard, rest: Iterator[Heard], number: int, video: Recording,
                  size: tuple[int, int] | None, advance: Callable[[int], object]) -> tuple[dict[str, Any] | None, int]:
         """Write the files of one; the memory after it, None at the end of the recording, and the ticks done."""
         with ExitStack() as stack:

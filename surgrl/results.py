@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +13,30 @@ import numpy as np
 from .compared import Likeness, Table, compare
 from .parquet import write_parquet
 from .policy.bundle import PolicyBundle
-from .recordings import Source
+from .recordings import Recording, Source
 from .replay_page import write_report
 from .replaying import Replay, Span, latencies
 from .trace import Trace, trace
+from .view import View
 
 FORMAT = 1
 REPORT, LATENCY, SUMMARY, THUMBNAIL = "report.html", "latency.json", "summary.json", "thumbnail.jpg"
 OURS = [f"{word}{suffix}.{kind}" for suffix in ("", "-against")
         for word, kind in (("actions", "csv"), ("actions", "parquet"), ("replay", "mp4"))]
-ASKED = ("topic", "crop", "speed", "acceleration", "parquet")       # options by which results differ
+ASKED = ("topic", "speed", "acceleration", "parquet")       # options by which results differ
 
 
-def describe(source: Source, bundles: Sequence[PolicyBundle], span: Span, options: Mapping[str, Any]) -> dict[str, Any]:
+def describe(source: Source, bundles: Sequence[PolicyBundle], span: Span, view: View,
+             options: Mapping[str, Any]) -> dict[str, Any]:
     """All that results depend on: plain data, the same for the same work."""
-    files = [source.path] if source.path.is_file() else sorted(path for path in source.path.rglob("*") if path.is_file())
+    inner = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
+    files = [path for path in inner if path.is_file()]
     stats = [(str(path.relative_to(source.path)), path.stat()) for path in files]
     return {"format": FORMAT, "source": source.name,
             "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
             "bundles": [bundle.fingerprint for bundle in bundles],
             "span": [span.start, None if np.isinf(span.duration) else span.duration, span.rate, span.video],
+            "view": {**asdict(view), "mask": view.mask and sha256(view.mask.read_bytes()).hexdigest()},
             "options": {name: options.get(name) for name in ASKED}}
 
 
@@ -40,7 +46,7 @@ def done_before(folder: Path, key: Mapping[str, Any]) -> bool:
     return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("key") == key)
 
 
-def publish(source: Source, video: Any, replay: Replay, key: Mapping[str, Any], *, parquet: bool) -> None:
+def publish(source: Source, video: Recording, replay: Replay, key: Mapping[str, Any], *, parquet: bool) -> None:
     """Make the results among the segments, put them into the folder, the summary last, and remove the segments."""
     lanes, ticks, folder = replay.lanes, replay.place.number, replay.segments.folder
     names, tables, traces = replay.join(), [], []
@@ -52,8 +58,8 @@ def publish(source: Source, video: Any, replay: Replay, key: Mapping[str, Any], 
         if parquet:
             names.append(Path(lane.table).with_suffix(".parquet").name)
             write_parquet(folder / lane.table, folder / names[-1])
-    likenesses = compare(tables, {what: track for what, track in (("what the robot was told", getattr(video, "action", None)),
-                                                                  ("what the robot did", getattr(video, "state", None))) if track})
+    likenesses = compare(tables, {what: track for what, track in (("what the robot was told", video.action),
+                                                                  ("what the robot did", video.state)) if track})
     measured = latencies(replay)
     write_report(folder / REPORT, source.name, replay, traces, likenesses, measured)
     _write_json(folder / LATENCY, measured)

@@ -1,7 +1,7 @@
 """What a policy looks at: how much its action changes when a patch of the picture is covered. No gradients, no torch.
 
-Zeiler and Fergus 2014 (arXiv:1311.2901), sec. 4.2. Differs from theirs: a patch takes the picture's mean colour, not grey,
-and it is covered in all stacked pictures at once.
+Zeiler and Fergus 2014 (arXiv:1311.2901), sec. 4.2. Differs from theirs: a patch takes the picture's mean colour, not
+grey, and it is covered in all stacked pictures at once.
 """
 
 import cv2

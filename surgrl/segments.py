@@ -64,7 +64,7 @@ class Segments:
         return self.folder / f"{self.count if at is None else at:06d}-{name}"
 
     def commit(self, memory: Mapping[str, Any], *, one_more: bool = True) -> None:
-        """The segment's files are written, and this is where its work stands. one_more: False changes the memory only."""
+        """The segment's files are written; this is where its work stands. one_more: False changes the memory only."""
         if one_more:
             for path in self.folder.glob(f"{self.count:06d}-*"):
                 with path.open("rb") as written:

@@ -1,8 +1,8 @@
 """How smooth a motion is: spectral arc length, and the jerk in units.
 
 Spectral arc length (SPARC): Balasubramanian, Melendez-Calderon, Roby-Brami, Burdet 2015, J NeuroEng Rehabil 12:112. No
-unit, not changed by how large or long a motion is; nearer to 0 is smoother. A single reach of a healthy arm is at about
--1.6. Differs from theirs: a recording is no single movement, so it is measured in windows, and their mean is told.
+unit, not changed by how large a motion is; nearer to 0 is smoother, and a single reach of least jerk is at -1.41.
+Differs from theirs: a recording is no single movement, so it is measured in windows, and their mean is told.
 """
 
 from math import ceil, log2
@@ -11,7 +11,7 @@ import numpy as np
 
 from .policy.spec import Array
 
-CUT, LEVEL = 10.0, 0.05     # Hz and share of the largest magnitude, beyond and below which a spectrum is ignored (theirs)
+CUT, LEVEL = 10.0, 0.05     # Hz, and share of the largest magnitude: what of a spectrum counts (theirs)
 STILL = 0.02                # of the fastest speed: a window that never exceeds it is no motion
 
 

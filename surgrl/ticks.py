@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
-import numpy as np
-
 from .annotate import Box
 from .policy.errors import UserError
-from .policy.image import parse_crop
 from .policy.spec import Array, ImageSpec
 from .video import TIMESTAMP, Picture
 
@@ -34,8 +31,8 @@ def sample(pictures: Iterator[Picture], rate: float, place: Place, duration: flo
            size: tuple[int, int] | None) -> Iterator[Tick]:
     """The newest picture every 1 / rate s, for as long as there is one; size: width, height px to draw on.
 
-    pictures: from the one shown at the first tick on. A replay begins at the time of its first picture, if that is later
-    than `place.began`.
+    pictures: from the one shown at the next tick on, or from earlier. A replay begins at its first picture, where that
+    is later than `place.began`.
     """
     newest, (start, number) = None, place
     for picture in pictures:
@@ -57,17 +54,16 @@ def _tick(time: float, picture: Picture, size: tuple[int, int] | None) -> Tick:
     return Tick(time, picture, picture.rgb(), None if size is None else picture.yuv(*size))
 
 
-def find_region(height: int, width: int, image: ImageSpec, crop: str | None) -> Box:
+def find_region(height: int, width: int, image: ImageSpec) -> Box:
     """The part of a height x width picture that has the shape of the policy's frame."""
-    top, left, rows, columns = (0, 0, height, width) if crop is None else parse_crop("--crop", crop, height, width)
-    if rows * image.width == columns * image.height:
-        return top, left, rows, columns
+    if height * image.width == width * image.height:
+        return 0, 0, height, width
     shape = gcd(image.width, image.height)
-    times = min(rows * shape // image.height, columns * shape // image.width)
+    times = min(height * shape // image.height, width * shape // image.width)
     inner = times * image.height // shape, times * image.width // shape
     if not times:
-        raise UserError(f"no part of a {columns}x{rows} picture has the shape of the policy's frame, "
+        raise UserError(f"no part of a {width}x{height} picture has the shape of the policy's frame, "
                         f"{image.width}x{image.height}; scale the video to that")
-    print(f"the {columns}x{rows} picture has not the shape of the policy's {image.width}x{image.height} "
+    print(f"the {width}x{height} picture has not the shape of the policy's {image.width}x{image.height} "
           f"frame: its middle {inner[1]}x{inner[0]} is used; --crop picks another part", file=sys.stderr)
-    return top + (rows - inner[0]) // 2, left + (columns - inner[1]) // 2, *inner
+    return (height - inner[0]) // 2, (width - inner[1]) // 2, *inner

@@ -48,7 +48,8 @@ def windows(path: Path, count: int, rate: float, axes: list[int | None]) -> Iter
         first = 0
         while piece := list(islice(rows, size)):
             numbers = np.array([[_number(cell) for cell in row[:2 + count]] for row in piece])
-            velocity = np.stack([numbers[:, 2 + axis] if axis is not None else np.zeros(len(piece)) for axis in axes], 1)
+            still = np.zeros(len(piece))
+            velocity = np.stack([still if axis is None else numbers[:, 2 + axis] for axis in axes], axis=1)
             reasons = [row[at["reasons"]] for row in piece]
             gate = [2 if row[at["hold"]] == "1" else 1 if row[at["reasons"]] else 0 for row in piece]
             sent = [[float(row[at[f"sent_{name} [m/s]"]]) for name in ("v_x", "v_y", "v_z")] for row in piece]
