@@ -119,9 +119,9 @@ def add_likeness(page: Page, likenesses: Sequence[Likeness]) -> None:
          f"{like.cosine.low:+.2f} to {like.cosine.high:+.2f}" if like.cosine.blocks > 1 else "one block only",
          f"{like.cosine.share:.0%}", f"{like.cosine.ticks} in {like.cosine.blocks} blocks", like.note]
         for like in likenesses])
-    page.text("Cosine of the angle between the two tip velocities while both move faster than a tenth of their fastest "
-              "one: 1 is the same way, 0 no relation. Intervals are Student's over blocks of 2 s, since what follows within "
-              "a block is not independent.")
+    page.text("Cosine of the angle between the two tip velocities, while both move faster than a tenth of their "
+              "fastest: 1 is the same way, 0 no relation. Intervals are Student's over blocks of 2 s, since what "
+              "follows within a block is not independent.")
 
 
 def add_latency(page: Page, lanes: Sequence[Lane], latencies: Told) -> None:

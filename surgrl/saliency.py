@@ -10,7 +10,7 @@ import numpy as np
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
 
-STEPS = 13          # places of the patch along either edge
+STEPS = 11          # places of the patch along either edge
 PATCH = 6           # of the edge: a sixth
 BATCH = 64          # places at once, which bounds the memory
 
