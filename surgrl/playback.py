@@ -7,11 +7,14 @@ import numpy as np
 
 from .annotate import Box, Note
 from .policy.bundle import PolicyBundle
+from .policy.errors import UserError
 from .policy.limits import Limits
 from .policy.motion import ZERO, Motion, State
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
+from .recordings import Track
 from .ticks import Tick
+from .video import TIMESTAMP
 
 MAX_AGE = 0.1           # s, oldest image that may be acted on: three frames at 30 Hz
 RAMP = 0.05             # s, to full speed at the highest acceleration, as gate_node has it by default
@@ -48,14 +51,28 @@ class Playback:
         self.motion = Motion(self.limits, 1 / rate / self.steps)
         self.motion.start(ZERO)
         self.region: Box = (0, 0, bundle.image.height, bundle.image.width)      # of the video
+        self._told: tuple[Array, Array] | None = None       # what the robot tells: (N,) s, (N, P)
+
+    def hear_robot(self, state: Track | None) -> None:
+        """What the policy reads beside the picture comes from there. UserError where it is not told."""
+        names = self.bundle.proprio.names
+        missing = [name for name in names if state is None or name not in state.names]
+        if missing:
+            raise UserError(f"{self.bundle.folder}: this policy reads the state of the robot too ({', '.join(names)}), "
+                            f"and the recording does not tell {', '.join(missing)}; take another of either")
+        if state is not None and names:
+            self._told = state.time, state.values[:, [state.names.index(name) for name in names]]
 
     def ask(self, tick: Tick) -> Answer:
         """Ask the policy, unless the picture is too old to act on. Keeps to itself, so that it may run in a thread."""
         age = max(0.0, round(tick.time - tick.picture.time, 6))     # 3 / 30 s is 0.1 s, not a hair more
         if not age <= MAX_AGE:
             return Answer(np.full(len(self.bundle.action.names), np.nan), age, 0.0)
-        began = perf_counter()
-        action = self.runtime.act(self.seen(tick))
+        began, proprio = perf_counter(), None
+        if self._told is not None:      # the newest by then; before the first, the first
+            times, values = self._told
+            proprio = values[max(0, int(np.searchsorted(times, tick.time + TIMESTAMP, side="right")) - 1)]
+        action = self.runtime.act(self.seen(tick), proprio)
         return Answer(action, age, perf_counter() - began)
 
     def judge(self, tick: Tick, answer: Answer) -> Note:

@@ -101,6 +101,7 @@ def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Sp
         for bundle, name, suffix in zip(bundles, _names(bundles), ("", "-against"), strict=False):
             playback = Playback(bundle, rate=span.rate, speed=args.speed, acceleration=args.acceleration)
             playback.region = find_region(video.height, video.width, bundle.image)
+            playback.hear_robot(video.state)
             lanes.append(Lane(playback, name, suffix))
         with Segments(out, key) as segments:
             try:
@@ -128,10 +129,6 @@ def _tell(replay: Replay, out: Path, before: int) -> None:
 
 def _rate(bundles: Sequence[PolicyBundle], asked: float | None) -> float:
     """Hz; UserError where no rate is right for all."""
-    for bundle in bundles:
-        if bundle.proprio.names:
-            raise UserError(f"{bundle.folder}: this policy reads the state of the robot too "
-                            f"({', '.join(bundle.proprio.names)}), which no video holds; take another")
     rates = sorted({bundle.image.rate for bundle in bundles})
     if asked is None and len(rates) > 1:
         raise UserError(f"the policies were trained at {rates[0]:g} and {rates[1]:g} Hz; --rate picks one for both")

@@ -136,3 +136,21 @@ def test_covering_what_the_policy_reads_changes_its_action_and_nothing_else_does
     assert 36 <= row <= 50 and 16 <= column <= 30
     assert heat[:28].max() == 0 and heat[:, 42:].max() == 0
     assert heat.max() == pytest.approx(0.5, abs=0.1)                    # the action falls from 1 to the mean's, of 2
+
+
+def test_what_the_robot_tells_goes_into_the_policy_as_it_was_at_that_time(tmp_path, make_bundle):
+    import av
+
+    from surgrl.playback import Playback
+    from surgrl.policy.errors import UserError
+    from surgrl.ticks import Tick
+    from surgrl.video import Picture
+    playback = Playback(make_bundle(tmp_path / "bundle", proprio=("x", "jaw")), rate=30.0)
+    playback.hear_robot(Track(("jaw", "x", "y"), ("rad", "m", "m"), np.array([0.0, 0.1, 0.2]),
+                              np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9.0]])))
+    pixels = np.zeros((120, 160, 3), np.uint8)
+    picture = Picture(0, 0.15, 0.2, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+    playback.ask(Tick(0.15, picture, pixels, None))
+    assert playback.runtime.inputs["proprio"].tolist() == [[5, 4]]
+    with pytest.raises(UserError, match="does not tell x"):
+        playback.hear_robot(Track(("jaw",), ("rad",), np.zeros(1), np.zeros((1, 1))))

@@ -12,6 +12,10 @@ from surgrl.recordings import Source
 from surgrl.replay import folder_names
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
 @pytest.fixture
 def recordings(tmp_path, make_video):
     """A folder with two good videos and one that is cut off."""
@@ -31,7 +35,7 @@ def test_a_damaged_one_among_many_is_told_and_the_others_are_done(tmp_path, reco
     assert "cut.mkv: damaged or cut off" in told.err and "1 of 3 recordings could not be replayed" in told.err
     assert "Traceback" not in told.err and "[3/3]" in told.out
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "index.html"]
-    assert [len(list(csv.DictReader((out / name / "actions.csv").open()))) for name in ("a", "b")] == [12, 6]
+    assert [len(table(out / name / "actions.csv")) for name in ("a", "b")] == [12, 6]
     page = (out / "index.html").read_text()
     assert "href='a/report.html'" in page and "href='b/report.html'" in page and "damaged or cut off" in page
     assert "2 of 3 recordings replayed, 1 could not be" in page
@@ -59,7 +63,7 @@ def test_a_second_policy_is_compared_on_the_same_pictures(tmp_path, make_video, 
     out = tmp_path / "out"
     assert main(["replay", str(bundle), str(make_video(tmp_path / "a.mp4", count=150)), "--out", str(out),
                  "--against", str(tmp_path / "other"), "--no-video"]) == 0
-    rows = [list(csv.DictReader((out / name).open())) for name in ("actions.csv", "actions-against.csv")]
+    rows = [table(out / name) for name in ("actions.csv", "actions-against.csv")]
     assert [row["frame"] for row in rows[0]] == [row["frame"] for row in rows[1]]
     assert {row["v_y [m/s]"] for row in rows[1]} == {"0.025"}
     told = json.loads((out / "summary.json").read_text())
@@ -81,7 +85,7 @@ def test_parquet_holds_the_numbers_of_the_table(tmp_path, make_video, bundle):
     video = make_video(tmp_path / "a.mkv", times=[0.0, 0.4, 0.43])
     assert main(["replay", str(bundle), str(video), "--out", str(tmp_path / "out"), "--no-video", "--parquet"]) == 0
     table = parquet.read_table(tmp_path / "out" / "actions.parquet").to_pydict()
-    rows = list(csv.DictReader((tmp_path / "out" / "actions.csv").open()))
+    rows = table(tmp_path / "out" / "actions.csv")
     assert list(table) == list(rows[0])
     assert table["frame"] == [int(row["frame"]) for row in rows]
     assert table["hold"] == [row["hold"] == "1" for row in rows]
