@@ -88,7 +88,9 @@
   }
 
   data.policies.forEach((policy) => strip(`gate${policy.label}`, policy.gate, GATE));
-  data.policies.forEach((policy) => strip(`pictures${policy.label}`, policy.picture, PICTURE));
+  const alike = data.policies.every((policy) => String(policy.picture) === String(data.policies[0].picture));
+  for (const policy of alike ? data.policies.slice(0, 1) : data.policies)
+    strip(`pictures${alike ? "" : policy.label}`, policy.picture, PICTURE);
   data.channels.forEach(curve);
   const axis = make("div", "row", root);
   make("div", "name", axis);

@@ -138,7 +138,7 @@ def _channel(title: str, unit: str, span: tuple[float, float], name: str, traces
     shown, scale = (MILLI[unit], 1e3) if unit in MILLI else (unit, 1.0)
     none = np.full(len(traces[0].gate), np.nan)
     bands = [told.bands.get(name, Band(none, none, none)) for told in traces]
-    low, high = (round(edge * scale, 6) for edge in span)
+    low, high = (float(f"{edge * scale:.4g}") for edge in span)
     return {"name": title, "unit": shown, "low": low, "high": high, "digits": 1 if scale > 1 else 2,
             "limit": None if limit is None else round(limit * scale, 6),
             "series": [{part: _plain(getattr(band, part), scale) for part in ("low", "mean", "high")}
