@@ -36,7 +36,8 @@ def photograph(page: Path, folder: Path) -> np.ndarray:
     with Browser(chromium, folder / "profile", size=(1000, 1400)) as browser:
         browser.open(page)
         browser.wait("[...document.querySelectorAll('video')].every((video) => video.readyState >= 2)")
-        browser.run("document.querySelector('video').controls = false; document.documentElement.style.overflow = 'hidden'")
+        browser.run("document.querySelector('video').controls = false")
+        browser.run("document.documentElement.style.overflow = 'hidden'")
         for share, click in ((0.52, True), (0.63, False)):
             left, top, width = browser.run("(() => { const r = document.querySelector('#timeline svg')"
                                            ".getBoundingClientRect(); return [r.left, r.top + 40, r.width]; })()")
@@ -56,4 +57,5 @@ def photograph(page: Path, folder: Path) -> np.ndarray:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         page = Path(sys.argv[1]) if len(sys.argv) > 1 else make_report(Path(scratch))
-        cv2.imwrite(str(HERE / "images" / "replay.jpg"), photograph(page, Path(scratch)), [cv2.IMWRITE_JPEG_QUALITY, 82])
+        picture = photograph(page, Path(scratch))
+        cv2.imwrite(str(HERE / "images" / "replay.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 82])
