@@ -152,6 +152,9 @@ def training_world(config: Config, **options: Any) -> World:
                       rate=round(1 / env.unwrapped.dt, 6),
                       focal=round(float(env.unwrapped.camera.intrinsics(height, width)[1, 1]) / height, 4))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
+    if config.env.likeness.encoder:
+        from .likeness import Likeness      # needs torch, which a world needs for nothing else
+        env = Likeness(env, config.env.likeness, drawn)
     world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
                   reward=config.env.reward)
     if config.env.reward:       # a term that does not exist is told now, not in the midst of a training
