@@ -21,9 +21,10 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
+from .bag_tracks import read_tracks
 from .policy.errors import UserError
 from .policy.spec import Array
-from .video import BT601, TIMESTAMP, Picture
+from .video import BT601, GLIMPSES, TIMESTAMP, Picture
 
 KINDS = {"sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image"}
 ENCODINGS = {"rgb8": (3, "rgb24"), "bgr8": (3, "bgr24"), "rgba8": (4, "rgba"), "bgra8": (4, "bgra"),
@@ -51,7 +52,8 @@ class BagReader:
             if first is None:
                 raise UserError(f"{self.path}: holds no picture on {self._connections[0].topic}")
             self._began, frame = first[0], self._decode(0, first[1])
-        except (AnyReaderError, McapError, OSError) as error:
+            self.state, self.action = read_tracks(self._reader, self._began)
+        except (AnyReaderError, ReaderError, McapError, OSError) as error:
             self._stack.close()
             raise UserError(f"{path}: cannot be read as a recording of ROS: {error}; copy it anew, "
                             "or mend it: `ros2 bag reindex`") from error
@@ -59,6 +61,9 @@ class BagReader:
             self._stack.close()
             raise
         self.width, self.height = frame.width, frame.height
+        self._count = sum(connection.msgcount for connection in self._connections)
+        self.rate = self._count / self.duration if self.duration else 0.0       # Hz, mean
+        self.tags = {"recorded at (ns since 1970)": str(self._began)}
 
     def __enter__(self) -> "BagReader":
         """Itself."""
@@ -78,6 +83,12 @@ class BagReader:
             until = (this[0] + span - self._began) * 1e-9
             if until > start + TIMESTAMP or (not after and until > start):
                 yield self._picture(number, this, until)
+
+    def glimpses(self) -> list[Array]:
+        """Some pictures from all over the recording, (H, W, 3) uint8 each."""
+        every = max(1, self._count // GLIMPSES)
+        return [self._decode(number, message).to_ndarray(format="rgb24")
+                for number, (_, message) in enumerate(self._messages()) if number % every == 0]
 
     def _picture(self, number: int, message: tuple[int, Any], until: float) -> Picture:
         frame = self._decode(number, message[1])

@@ -31,7 +31,7 @@ COMMANDS = {
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
 # package -> the extra that brings it
-EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn",
+EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn",
           "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn", "sklearn": "learn", "rclpy": "ros",
           "rich": "monitor"}
 

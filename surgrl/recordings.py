@@ -1,18 +1,20 @@
-"""Recordings as sources: a video, the pictures of a bag. All read alike, whatever their kind."""
+"""Recordings as sources: videos, folders of pictures, bags, LeRobot datasets, demonstrations. All read alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Protocol
 
+from .pictures import PictureReader, picture_files
 from .policy.errors import UserError
 from .policy.spec import Array
-from .video import VideoReader
-
-if TYPE_CHECKING:
-    from .bags import BagReader
+from .video import Picture, VideoReader
+from .view import View
+from .viewed import Viewed
 
 BAGS = (".mcap", ".db3", ".bag")        # suffixes of ROS's recordings, beside folders
+DEMO = ".npz"                           # of `surgrl demos`
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 
 
@@ -23,6 +25,33 @@ class Track(NamedTuple):
     units: tuple[str, ...]      # one for each name; "" where the source does not say
     time: Array                 # (N,) s, ascending, on the clock of the pictures
     values: Array               # (N, len(names)) float
+
+
+class Recording(Protocol):
+    """What every reader offers. Times are s since the first picture."""
+
+    path: Path
+    width: int                  # px
+    height: int                 # px
+    rate: float                 # Hz of the pictures, mean; 0: not known
+    duration: float | None      # s; None: not known
+    colour: tuple[int, int]     # FFmpeg's numbers of matrix and range that Picture.yuv is in
+    tags: dict[str, str]        # what else the file tells: titles, comments, dates; may name a patient
+    state: Track | None         # what the robot measured
+    action: Track | None        # what the robot was told
+
+    def __enter__(self) -> "Recording":
+        """Itself."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close the files."""
+
+    def pictures(self, start: float = 0.0) -> Iterator[Picture]:
+        """Every picture from the one shown at `start` (s) on. Can be read once."""
+
+    def glimpses(self) -> list[Array]:
+        """Some pictures from all over the recording, (H, W, 3) uint8 each."""
 
 
 class Source(NamedTuple):
@@ -50,17 +79,56 @@ def find_recordings(words: Iterable[str | Path]) -> list[Source]:
     return list(found)
 
 
-def open_recording(path: Path, topic: str | None = None) -> "VideoReader | BagReader":
-    """A video, or the pictures of a bag. topic: of a bag, see BagReader."""
-    if path.is_dir() or path.suffix in BAGS:
+def open_recording(source: Source | str | Path, topic: str | None = None, view: View | None = None) -> Recording:
+    """A recording of any kind. topic: the camera, of a bag or dataset with several. view: what of a picture counts."""
+    source, view = source if isinstance(source, Source) else Source(Path(source)), view or View()
+    recording = _open(source, topic, view)
+    if not view.edits:
+        return recording
+    try:
+        return Viewed(recording, view)
+    except BaseException:
+        recording.__exit__(None, None, None)
+        raise
+
+
+def _open(source: Source, topic: str | None, view: View) -> Recording:
+    path = source.path
+    if is_dataset(path):
+        from .lerobot import LeRobotReader
+        if source.episode is None:
+            count = len(_within(path))
+            if count != 1:
+                raise UserError(f"{path}: a dataset of {count} episodes, and no episode is named")
+        return LeRobotReader(path, source.episode or 0, topic)
+    if path.suffix in BAGS or (path.is_dir() and not picture_files(path)):
         from .bags import BagReader
         return BagReader(path, topic)
     if topic is not None:
-        raise UserError(f"{path} is a video, the topic {topic} is for bags; leave it away")
-    return VideoReader(path)
+        raise UserError(f"{path} shows one camera; the topic {topic} is for bags and datasets, leave it away")
+    if path.is_dir():
+        return PictureReader(path, view.rate)
+    if path.suffix == DEMO:
+        from .demo_reader import DemoReader
+        return DemoReader(path, view.rate)
+    return VideoReader(path, deinterlace=view.deinterlace)
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is a LeRobot dataset."""
+    return (path / "meta/info.json").is_file()
 
 
 def _within(path: Path) -> list[Source]:
-    if not path.is_dir() or (path / "metadata.yaml").is_file():
+    """All recordings in a folder, however deep; or the one that a path is."""
+    if not path.is_dir():
         return [Source(path)] if path.exists() else []
-    return [Source(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in (*VIDEOS, *BAGS)]
+    if is_dataset(path):
+        from .lerobot import read_info
+        return [Source(path, episode) for episode in range(int(read_info(path)["total_episodes"]))]
+    if (path / "metadata.yaml").is_file():
+        return [Source(path)]
+    inner = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+    found = [source for item in inner if item.is_dir() or item.suffix.lower() in (*VIDEOS, *BAGS)
+             or (item.suffix == DEMO and item.name.startswith("episode-")) for source in _within(item)]
+    return found + ([Source(path)] if picture_files(path) else [])

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
@@ -14,13 +14,19 @@ import av
 import numpy as np
 
 from .files import atomic_file
+from .interlace import deinterlaced
 from .policy.errors import UserError
 from .policy.spec import Array
+from .upright import turn_of
 
 T = TypeVar("T")
+GLIMPSES = 16       # pictures that tell what all of a recording looks like
 DEPTH = 8           # items that a thread may be ahead; a 640x480 picture as RGB and YUV is 1.4 MB
 BT601 = (5, 1)      # FFmpeg's numbers: matrix of standard definition, limited range
+BT709, UNSPECIFIED = 1, 2
+SD_HEIGHT = 576     # px; what is higher and names no matrix is taken for BT.709, as players do
 TIMESTAMP = 1e-3    # s, coarsest rounding of a presentation time (Matroska's)
+LONGEST = 600.0     # s between two pictures: beyond, a time stamp is damaged, and readers would wait for ever
 
 
 class Picture(NamedTuple):
@@ -30,40 +36,56 @@ class Picture(NamedTuple):
     time: float             # s of presentation, since the first frame
     until: float            # s, when it has been shown for as long as the file says
     frame: av.VideoFrame
+    edit: Callable[[Array], Array] | None = None        # of its (H, W, 3) pixels, before anybody sees them
 
     def rgb(self) -> Array:
         """(H, W, 3) uint8, by the colour matrix and range that the file names."""
-        return self.frame.to_ndarray(format="rgb24")
+        pixels = self.frame.to_ndarray(format="rgb24")
+        return pixels if self.edit is None else self.edit(pixels)
 
     def yuv(self, width: int, height: int) -> Array:
-        """(height * 3 // 2, width) uint8, the planes of yuv420p one below the other; both even."""
-        return self.frame.to_ndarray(format="yuv420p", width=width, height=height)
+        """(height * 3 // 2, width) uint8, the planes of yuv420p one below the other; both even.
+
+        In the reader's `colour`; that of an edited picture is BT601.
+        """
+        frame = self.frame
+        if self.edit is not None:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(self.rgb()), format="rgb24")
+        return frame.to_ndarray(format="yuv420p", width=width, height=height)
 
 
 class VideoReader:
     """The video stream of a file. Refuses what has none, and tells when it is damaged or ends too early."""
 
-    def __init__(self, path: str | Path):
-        """Open the file and read what it promises."""
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise UserError(f"{path}: no such video file")
-        try:
-            self._container = av.open(str(self.path))
-        except (av.FFmpegError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: {_why_not_opened(self.path)}") from error
-        streams = [stream for stream in self._container.streams.video
-                   if not stream.disposition & av.stream.Disposition.attached_pic]      # a cover, not a video
-        if not streams:
-            self._container.close()
-            raise UserError(f"{path}: holds no video stream; give a file with moving pictures: mp4, avi, mkv")
-        self._stream = stream = streams[0]
+    state = action = None       # no robot
+
+    def __init__(self, path: str | Path, *, deinterlace: str = "flagged"):
+        """Open the file and read what it promises. deinterlace: flagged frames, "always" or "never"."""
+        self.path, self._deinterlace = Path(path), deinterlace
+        self._container, self._stream = _open(self.path)
+        stream = self._stream
         self._unit = float(stream.time_base or 1)               # s, of a time stamp
         stream.thread_type = "AUTO"
-        self.width, self.height = stream.width, stream.height
         self.rate = float(stream.average_rate or 0)             # Hz, mean; 0: the file does not say
         self.duration = self._promised()                        # s; None: the file does not say
-        self.colour = (stream.codec_context.colorspace, stream.codec_context.color_range)
+        self.tags = {**self._container.metadata, **stream.metadata}
+        self.width, self.height, turned = stream.width, stream.height, False
+        try:
+            # The flag is with the frames; another container, so that this one still stands at its beginning.
+            self._turn, turned = turn_of(self._glimpse([0.0])[0])
+        except ValueError as error:
+            self._container.close()
+            raise UserError(f"{path}: {error}, by a flag; encode it anew: "
+                            f"ffmpeg -i {self.path.name} mended.mp4") from error
+        except IndexError:      # nothing can be decoded: told when it is read
+            self._turn = None
+        matrix, span = stream.codec_context.colorspace, stream.codec_context.color_range
+        self._high = matrix == UNSPECIFIED and stream.height > SD_HEIGHT
+        self.colour = (BT709, span) if self._high else (matrix, span)
+        if turned:
+            self.width, self.height = stream.height, stream.width
+        if self._turn is not None:
+            self.colour = BT601
 
     def __enter__(self) -> "VideoReader":
         """Itself."""
@@ -77,26 +99,22 @@ class VideoReader:
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
         """Every picture in order of presentation, from the one shown at `start` (s) on. Can be read once."""
         skipped, packets = self._packets(start)
+        frames = self._frames(skipped, packets, start)
+        if self._deinterlace != "never":
+            frames = deinterlaced(frames, self._stream, always=self._deinterlace == "always")
         read, until, shown = skipped, 0.0, None
-        try:
-            for packet in packets:
-                if packet.is_corrupt:
-                    raise self._damaged(read, until, "the data end within a picture")
-                for frame in packet.decode():
-                    picture = self._picture(read, frame)
-                    # A decoder paints over what it cannot read, and a policy would act on the paint.
-                    if frame.is_corrupt and picture.until > start:
-                        raise self._damaged(read, until, "a picture is damaged")
-                    read, until = read + 1, max(until, picture.until)
-                    if picture.time <= start + TIMESTAMP:
-                        shown = picture
-                        continue
-                    if shown is not None:
-                        yield shown
-                        shown = None
-                    yield picture
-        except av.FFmpegError as error:
-            raise self._damaged(read, until, str(error.strerror)) from error
+        for frame in frames:
+            picture = self._picture(read, frame)
+            if picture.time > until + LONGEST and read > skipped:
+                raise self._damaged(read, until, f"the next picture's time is {picture.time:.0f} s")
+            read, until = read + 1, max(until, picture.until)
+            if picture.time <= start + TIMESTAMP:
+                shown = picture
+                continue
+            if shown is not None:
+                yield shown
+                shown = None
+            yield picture
         if shown is not None and start < shown.until:
             yield shown
         if read == skipped:
@@ -104,13 +122,50 @@ class VideoReader:
         if self.duration is not None and until < self.duration - max(2.5 / (self.rate or 30), 0.1):
             raise self._damaged(read, until, "it ends too early")
 
+    def glimpses(self) -> list[Array]:
+        """Some pictures from all over the recording, (H, W, 3) uint8 each."""
+        shares = (np.arange(GLIMPSES) + 0.5) / GLIMPSES
+        return [self._picture(0, frame).rgb() for frame in self._glimpse(list(shares * (self.duration or 0.0)))]
+
+    def _glimpse(self, times: list[float]) -> list[av.VideoFrame]:
+        """The key frames before some times; fewer where they cannot be decoded."""
+        frames = []
+        container, stream = _open(self.path)
+        with container:
+            for time in times:
+                try:
+                    if time:
+                        container.seek(int(time / self._unit) + (stream.start_time or 0), stream=stream)
+                    frames.append(next(container.decode(stream)))
+                except (av.FFmpegError, StopIteration):
+                    pass
+        return frames
+
+    def _frames(self, read: int, packets: Iterator[Any], start: float) -> Iterator[av.VideoFrame]:
+        until = 0.0
+        try:
+            for packet in packets:
+                if packet.is_corrupt:
+                    raise self._damaged(read, until, "the data end within a picture")
+                for frame in packet.decode():
+                    # A decoder paints over what it cannot read, and a policy would act on the paint.
+                    told = self._picture(read, frame).until
+                    if frame.is_corrupt and told > start:
+                        raise self._damaged(read, until, "a picture is damaged")
+                    read, until = read + 1, max(until, told)
+                    yield frame
+        except av.FFmpegError as error:
+            raise self._damaged(read, until, str(error.strerror)) from error
+
     def _picture(self, number: int, frame: av.VideoFrame) -> Picture:
-        if frame.pts is None or frame.rotation:
-            what = "is rotated by a flag" if frame.rotation else f"gives no time for frame {number}"
-            raise UserError(f"{self.path}: {what}; encode it anew: ffmpeg -i {self.path.name} mended.mp4")
+        if frame.pts is None:
+            raise UserError(f"{self.path}: gives no time for frame {number}; encode it anew: "
+                            f"ffmpeg -i {self.path.name} mended.mp4")
+        if self._high:
+            frame.colorspace = BT709
         time = self._seconds(frame.pts)
         span = frame.duration or 0
-        return Picture(number, time, time + span * self._unit, frame)
+        return Picture(number, time, time + span * self._unit, frame, self._turn)
 
     def _packets(self, start: float) -> tuple[int, Iterator[Any]]:
         """Count of frames left out, and the packets from the last key frame before `start` on."""
@@ -156,6 +211,22 @@ class VideoReader:
             f"{self.path}: damaged or cut off: {read} frames could be read, {until:.2f} s{whole} ({why}); "
             "copy it anew, replay the part before with --duration, or save what can be read: "
             f"ffmpeg -err_detect ignore_err -i {self.path.name} mended.mp4")
+
+
+def _open(path: Path) -> tuple[Any, Any]:
+    """The file, and its first stream of moving pictures."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such video file")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {_why_not_opened(path)}") from error
+    streams = [stream for stream in container.streams.video
+               if not stream.disposition & av.stream.Disposition.attached_pic]      # a cover, not a video
+    if not streams:
+        container.close()
+        raise UserError(f"{path}: holds no video stream; give a file with moving pictures: mp4, avi, mkv")
+    return container, streams[0]
 
 
 def _why_not_opened(path: Path) -> str:

@@ -1,0 +1,68 @@
+"""An episode of `surgrl demos` as a recording: the scripted expert in the simulator."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+
+from .demos import read_demo
+from .policy.spec import PROPRIO, Array
+from .recordings import Track
+from .video import BT601, GLIMPSES, TIMESTAMP, Picture
+from .world import make_env
+
+
+class DemoReader:
+    """Pictures, what the arm measured and, in SI units, what was done. Reads as VideoReader does."""
+
+    colour = BT601
+
+    def __init__(self, path: str | Path, rate: float | None = None):
+        """rate: Hz; by default the task's. UserError when it is damaged, or its task is not here."""
+        self.path = Path(path)
+        self.demo = demo = read_demo(path)
+        env = make_env(demo.task, observation="state", eyes=())
+        try:
+            own = env.unwrapped
+            # A demonstration that was made with options of the task may have fewer or more channels than it has now.
+            channels = own.channels if len(own.channels) == demo.actions.shape[1] else ()
+            self.rate = 1 / own.dt if rate is None else rate
+        finally:
+            env.close()
+        times = np.arange(len(demo.frames)) / self.rate
+        self.duration: float | None = len(times) / self.rate
+        self.height, self.width = demo.frames.shape[1:3]
+        self.tags: dict[str, str] = {}
+        self.state: Track | None = None
+        if demo.proprio_names:
+            self.state = Track(demo.proprio_names, tuple(PROPRIO.get(name, "") for name in demo.proprio_names), times,
+                               demo.proprio.astype(float))
+        low, high = (np.array([channel[k] for channel in channels], float) for k in (2, 3))
+        names = tuple(channel[0] for channel in channels) or tuple(f"action_{k}" for k in range(demo.actions.shape[1]))
+        # -1..1 stands for low..high. Of a symmetric range nothing is lost: (x h) / h rounds to the float32 x again.
+        values = demo.actions * (high - low) / 2 + (high + low) / 2 if channels else demo.actions.astype(float)
+        self.action: Track | None = Track(names, tuple(channel[1] for channel in channels) or ("",) * len(names),
+                                          times[:-1], values)
+
+    def __enter__(self) -> "DemoReader":
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Nothing is open."""
+
+    def pictures(self, start: float = 0.0) -> Iterator[Picture]:
+        """Every picture from the one shown at `start` (s) on."""
+        for number, pixels in enumerate(self.demo.frames):
+            until = (number + 1) / self.rate
+            if until > start + TIMESTAMP:
+                yield Picture(number, number / self.rate, until, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+
+    def glimpses(self) -> list[Array]:
+        """Some pictures from all over the recording, (H, W, 3) uint8 each."""
+        count = len(self.demo.frames)
+        return [self.demo.frames[k] for k in np.unique(np.linspace(0, count - 1, GLIMPSES).round().astype(int))]
+
