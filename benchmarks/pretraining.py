@@ -70,8 +70,8 @@ def pretrained(args: argparse.Namespace, looks: str) -> Path:
             write_video(films / f"film-{k:04d}.mp4", film(k, LOOKS[looks]), RATE)
     if not (run / "config.yaml").exists():
         check(surgrl(["pretrain", "pretrain-tcn", str(films), f"name={run.name}", f"updates={args.updates}",
-                      "recordings.view={eye: left}", f"encoder={json.dumps(ENCODER)}", "objectives=[{name: tcn, views: 2}]",
-                      "agent.batch_size=32", "threads=1", "--runs", str(args.out)]))
+                      "recordings.view={eye: left}", f"encoder={json.dumps(ENCODER)}",
+                      "objectives=[{name: tcn, views: 2}]", "agent.batch_size=32", "threads=1", "--runs", str(args.out)]))
     elif not (run / FILE).exists():
         check(surgrl(["pretrain", "--resume", str(run)]))
     return run
@@ -91,7 +91,7 @@ def film(k: int, looks: str) -> list[Array]:
     return frames
 
 
-def reward_rows(films: Path, run: Path) -> Iterator[str]:
+def reward_rows(films: Path, run: Path, counts: Sequence[int] = NEAREST) -> Iterator[str]:
     """Mean Spearman correlations over unseen episodes, of the pretrained embedding and of the one that it began as."""
     config = Run(run, PretrainConfig).config()
     begun = run / "untrained.pt"
@@ -101,7 +101,7 @@ def reward_rows(films: Path, run: Path) -> Iterator[str]:
     image = ImageSpec("endoscope_left", SIDE, SIDE, (0, 0, SIDE, SIDE), (SIDE, SIDE), 1, RATE)
     experts, randoms = ([episode(env, k, acts) for k in range(EPISODES)] for acts in ("expert", "random"))
     for name, encoder in (("untrained", begun), ("TCN", run / FILE)):
-        for count in NEAREST:
+        for count in counts:
             sources = [str(path) for path in sorted(films.glob("*.mp4"))[:count]]
             judge = Likeness(env, LikenessConfig(str(encoder), sources, {"eye": "left"}), image)
             cells = []

@@ -23,7 +23,7 @@ class Learnt:
     entry: dict[str, Any]               # name and options of the encoder, as a config has them
     image: tuple[int, int, int]         # C, H, W of what it sees
     state: dict[str, Tensor]            # of the encoder
-    project: dict[str, Tensor] = field(default_factory=dict)    # of the linear layer behind it whose outputs are compared
+    project: dict[str, Tensor] = field(default_factory=dict)    # of a linear layer behind it; its outputs are compared
     unit: bool = False                  # whether they are brought to length 1 first
     origin: dict[str, Any] = field(default_factory=dict)        # how it was learnt: config, updates, what was measured
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +40,8 @@ def choose(told: RecordingsConfig, seed: int) -> tuple[list[Source], list[Source
     """The recordings to learn from, and those left aside: drawn by the seed, none where there is only one."""
     found = find_recordings(told.sources)
     found = found[:told.most] if told.most else found
-    aside = 0 if len(found) < 2 or told.held_out == 0 else min(max(1, round(told.held_out * len(found))), len(found) - 1)
+    aside = 0 if told.held_out == 0 else max(1, round(told.held_out * len(found)))
+    aside = min(aside, len(found) - 1)
     apart = set(np.random.default_rng(seed).permutation(len(found))[:aside].tolist())
     return ([source for k, source in enumerate(found) if k not in apart],
             [source for k, source in enumerate(found) if k in apart])
@@ -122,7 +122,7 @@ class Footage:
 
 
 def _with_right(film: Film, told: RecordingsConfig) -> Film:
-    """The film with what a second eye saw; UserError where the config names none, or its pictures are of other times."""
+    """The film with what a second eye saw; UserError where no second is named, or its pictures are of other times."""
     view, topic = view_of(told), told.right_topic or told.topic or None
     if not told.right_topic:
         if view.eye is None:
@@ -148,7 +148,8 @@ def _seen(video: Recording, told: RecordingsConfig, size: int, stack: int) -> Im
 
 def _frames(video: Recording, image: ImageSpec) -> tuple[Array, Array]:
     """All pictures at the spec's rate, prepared (T, h, w, 3), and their times (T,) s."""
-    ticks = [(prepare(tick.rgb, image), tick.time) for tick in sample(video.pictures(0.0), image.rate, 0.0, np.inf, None)]
+    ticks = [(prepare(tick.rgb, image), tick.time)
+             for tick in sample(video.pictures(0.0), image.rate, 0.0, np.inf, None)]
     if not ticks:
         raise UserError(f"{video.path}: shows no picture")
     return np.stack([frame for frame, _ in ticks]), np.array([time for _, time in ticks])

@@ -1,4 +1,4 @@
-"""`surgrl pretrain CONFIG SOURCE...`: an encoder learnt from recordings alone, without reward or simulator; resumable."""
+"""`surgrl pretrain CONFIG SOURCE...`: an encoder learnt from recordings, without reward or simulator; resumable."""
 
 import argparse
 import signal
@@ -134,9 +134,9 @@ class Pretraining:
         self.progress.done = True
         self.save()
         self.bar.close()
-        told = ", ".join(f"{name} {value:.3g}" for name, value in self.measured.items())
-        print(f"{self.run.folder}: {self.progress.updates} updates" + (f"; on recordings left aside: {told}" if told else
-              "") + f"\nencoder: {{init: {self.run.folder / FILE}, freeze: true}}      # or freeze: false")
+        measured = ", ".join(f"{name} {value:.3g}" for name, value in self.measured.items())
+        print(f"{self.run.folder}: {self.progress.updates} updates; on recordings left aside: {measured or 'none'}\n"
+              f"encoder: {{init: {self.run.folder / FILE}, freeze: true}}      # or freeze: false")
         return self.progress
 
     def save(self) -> None:
@@ -149,8 +149,8 @@ class Pretraining:
         """A row of metrics: means since the last one, and where asked for what is measured on recordings left aside."""
         if len(self.aside.memory) and measure:
             self.measured = self.agent.examine(self.aside.memory)
-        row = {name: sum(row[name] for row in self._rows) / len(self._rows) for name in self._rows[0]} if (
-            self._rows) else {}
+        names = self._rows[0] if self._rows else {}
+        row = {name: sum(row[name] for row in self._rows) / len(self._rows) for name in names}
         row |= {f"held_out/{name}": value for name, value in self.measured.items() if measure}
         self._rows = []
         if row:

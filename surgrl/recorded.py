@@ -1,4 +1,4 @@
-"""A policy learnt from recordings alone: what it sees and gives, its demonstrations, its golden frames; no simulator."""
+"""A policy learnt from recordings alone: what it sees and gives, its demonstrations, its golden frames."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,7 +55,7 @@ def recorded_world(config: Config) -> Recorded:
         action = ActionSpec(**{key: tuple(value) if isinstance(value, list) else value
                                for key, value in config.action.items()})
     except TypeError as error:
-        raise UserError(f"config: action is {config.action}; without a task (env.id) it must say what the policy gives: "
+        raise UserError(f"config: action is {config.action}; without a task (env.id) it must say what the policy does: "
                         "action: {names: [v_x], units: [m/s], low: [-0.05], high: [0.05], frame: endoscope_left}"
                         ) from error
     return Recorded(camera_of(choose(config.recordings, config.seed)[0][0], config), action)
@@ -72,7 +72,8 @@ def camera_of(source: Source, config: Config) -> ImageSpec:
         box = getattr(video, "box", eye)        # of what a view leaves, in the whole picture
     side = min(height, width)
     crop = (box[0] - eye[0] + (height - side) // 2, box[1] - eye[1] + (width - side) // 2, side, side)
-    return ImageSpec(CAMERA, eye[3], eye[2], crop, (config.image.size, config.image.size), config.image.stack, told.rate)
+    size = config.image.size, config.image.size
+    return ImageSpec(CAMERA, eye[3], eye[2], crop, size, config.image.stack, told.rate)
 
 
 def demonstrations(sources: list[Source], config: Config, action: ActionSpec, *, progress: str = "") -> Iterator[Shown]:
@@ -88,6 +89,10 @@ def fitting(config: Config, action: ActionSpec, rate: float) -> None:
     told = config.recordings
     if config.image.proprio:
         raise UserError("config: recordings teach policies on images alone; set image.proprio to false")
+    agent, names = config.agent, [entry.get("name") for entry in config.objectives]
+    if (agent.get("name") in ("drqv2", "sac") and agent.get("q_weight", 1.0) != 0) or "dbc" in names:
+        raise UserError("config: recordings tell no rewards, and a critic (drqv2 and sac with q_weight above 0) or the "
+                        "objective dbc would learn from them; take agent bc, or leave the objective out")
     if abs(told.rate - rate) > 1e-6:
         raise UserError(f"config: recordings.rate is {told.rate:g} Hz, the task's is {rate:g}: an action would last "
                         f"another time; set it to {rate:g}")

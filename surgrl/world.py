@@ -153,7 +153,7 @@ def training_world(config: Config, **options: Any) -> World:
                       focal=round(float(env.unwrapped.camera.intrinsics(height, width)[1, 1]) / height, 4))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
     if config.env.likeness.encoder:
-        from .likeness import Likeness      # needs torch, which a world needs for nothing else
+        from .likeness import Likeness
         env = Likeness(env, config.env.likeness, drawn)
     world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
                   reward=config.env.reward)
