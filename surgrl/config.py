@@ -196,7 +196,7 @@ def read_values(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         path = configs_folder() / f"{source}.yaml"
     if not path.is_file():
         raise UserError(f"{source}: no such config file, nor a config that comes with surgrl; "
-                        f"those are: {', '.join(config_names())}")
+                        f"those are: {', '.join(config_names() + config_names(PretrainConfig))}")
     try:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -228,9 +228,10 @@ def configs_folder() -> Path:
     return Path(__file__).parent / "configs"
 
 
-def config_names() -> list[str]:
-    """Configs that come with surgrl."""
-    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+def config_names(kind: type[Config] | type[PretrainConfig] = Config) -> list[str]:
+    """Configs of a kind that come with surgrl; their names tell which."""
+    return sorted(path.stem for path in configs_folder().glob("*.yaml")
+                  if path.stem.startswith("pretrain-") == (kind is PretrainConfig))
 
 
 def apply_override(values: dict[str, Any], text: str) -> None:

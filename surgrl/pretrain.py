@@ -45,19 +45,22 @@ def run(args: argparse.Namespace) -> None:
     if args.resume:
         if args.config:
             raise UserError(f"--resume goes on with the config in {args.resume}; leave out {args.config!r}")
-        folder = Path(args.resume)
-        if Run(folder, PretrainConfig).finished():
-            print(f"{folder}: is finished; use it: encoder: {{init: {folder / FILE}}}")
+        begun = Run(Path(args.resume), PretrainConfig)
+        config = begun.config()
+        if begun.finished():
+            print(f"{begun.folder}: is finished; use it: encoder: {{init: {begun.folder / FILE}}}")
             return
     elif args.config is None:
         raise UserError("which config? Give a YAML file or one that `surgrl list` shows, and recordings; or --resume "
                         "RUN")
     else:
         config = config_from(args.config, args.sources)
-        folder = Path(args.runs) / config.name
-        refuse_what_lacks(config)
-        Run(folder, PretrainConfig).begin(config)
-    pretrain(Run(folder, PretrainConfig))
+        begun = Run(Path(args.runs) / config.name, PretrainConfig)
+        begun.require_free()
+    seen = Seen(config)
+    if not args.resume:
+        begun.begin(config)     # now: recordings that cannot be read leave no run behind
+    pretrain(begun, seen)
 
 
 def config_from(source: str, words: list[str]) -> PretrainConfig:
@@ -74,13 +77,12 @@ def config_from(source: str, words: list[str]) -> PretrainConfig:
     return config_of(values, PretrainConfig)
 
 
-def pretrain(run: Run[PretrainConfig], quiet: bool = False) -> Progress:
+def pretrain(run: Run[PretrainConfig], seen: "Seen") -> Progress:
     """Learn to the end, from wherever it stands."""
-    config = run.config()
     free_space(run.folder, 100_000_000)
     keep_freed_memory()
-    torch.set_num_threads(config.threads)
-    learner = Pretraining(run, config, quiet)
+    torch.set_num_threads(run.config().threads)
+    learner = Pretraining(run, seen)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)    # ended from outside: save as at Ctrl-C
     try:
         return learner.learn()
@@ -95,27 +97,48 @@ def pretrain(run: Run[PretrainConfig], quiet: bool = False) -> Progress:
         learner.bar.close()
 
 
-class Pretraining:
-    """An observer, the recordings that it learns from, and those that it is measured on."""
+class Seen:
+    """The recordings of a config, read, and an observer that has learnt nothing yet."""
 
-    def __init__(self, run: Run[PretrainConfig], config: PretrainConfig, quiet: bool):
-        """Read the recordings; restore what was saved."""
-        self.run, self.config = run, config
-        self.agent = make_observer(config, action := refuse_what_lacks(config))
-        learnt_from, aside = choose(config.recordings, config.seed)
-        self.footage, self.aside = (self._read(sources, action, text, quiet) for sources, text in
-                                    ((learnt_from, "reading"), (aside, "reading those left aside")))
+    def __init__(self, config: PretrainConfig, quiet: bool = False):
+        """UserError where they cannot be read, or an objective asks for what they lack. quiet: without bars."""
+        self.config, self.quiet = config, quiet
+        action = what_is_told(config)
+        self.agent = make_observer(config, action)
+        self.sources = choose(config.recordings, config.seed)
+        self.footage, self.aside = (self._read(sources, action, text) for sources, text in zip(
+            self.sources, ("reading", "reading those left aside"), strict=True))
+
+    def _read(self, sources: list[Source], action: ActionSpec | None, text: str) -> Footage:
+        config = self.config
+        extras = [name for name in SIGNALS if name in self.agent.needs]
+        side = config.image.size
+        footage = Footage(EpisodeMemory(config.capacity, frame_shape=(side, side, 3), stack=config.image.stack, nstep=1,
+                                        action_dim=len(action.names) if action else 1, seed=config.seed, extras=extras))
+        for film in watch(sources, config.recordings, side, config.image.stack, two="right" in extras,
+                          progress="" if self.quiet else text):
+            footage.add(film, None if action is None else actions_of(film, action, config.recordings, "an objective"))
+        return footage
+
+
+class Pretraining:
+    """Learning from what was read, measuring on what was left aside."""
+
+    def __init__(self, run: Run[PretrainConfig], seen: Seen):
+        """Restore what was saved."""
+        self.run, self.config = run, seen.config
+        self.agent, self.footage, self.aside = seen.agent, seen.footage, seen.aside
         self.progress = run.restore(self.agent, self.footage)
         self.metrics = Table(run.folder / "metrics.csv", "update", self.progress.updates)
         self._started = time.monotonic() - self.progress.seconds
         self._saved, self._rows = time.monotonic(), list[dict[str, float]]()
         self.measured: dict[str, float] = {}
-        if not quiet:
-            print(f"{run.folder}: learns from {len(learnt_from)} recordings, {len(self.footage.memory)} steps at "
-                  f"{config.recordings.rate:g} Hz; " + (f"{len(aside)} are left aside" if aside else
-                  "none is left aside, so nothing is measured on unseen ones"), flush=True)
-        self.bar = tqdm(total=config.updates, initial=self.progress.updates, unit="update", disable=quiet,
-                        dynamic_ncols=True, desc=config.name, mininterval=0.5 if sys.stderr.isatty() else 20)
+        if not seen.quiet:
+            learnt_from, aside = map(len, seen.sources)
+            print(f"{run.folder}: learns from {learnt_from} recordings, {len(self.footage.memory)} steps at "
+                  f"{self.config.recordings.rate:g} Hz; {aside or 'none'} left aside", flush=True)
+        self.bar = tqdm(total=self.config.updates, initial=self.progress.updates, unit="update", disable=seen.quiet,
+                        dynamic_ncols=True, desc=self.config.name, mininterval=0.5 if sys.stderr.isatty() else 20)
 
     def learn(self) -> Progress:
         """To the end; leaves the encoder's file behind."""
@@ -157,23 +180,12 @@ class Pretraining:
             self.metrics.add({"update": self.progress.updates, "seconds": round(time.monotonic() - self._started, 1),
                               **{name: f"{value:.6g}" for name, value in row.items()}})
 
-    def _read(self, sources: list[Source], action: ActionSpec | None, text: str, quiet: bool) -> Footage:
-        config = self.config
-        extras = [name for name in SIGNALS if name in self.agent.needs]
-        side = config.image.size
-        footage = Footage(EpisodeMemory(config.capacity, frame_shape=(side, side, 3), stack=config.image.stack, nstep=1,
-                                        action_dim=len(action.names) if action else 1, seed=config.seed, extras=extras))
-        for film in watch(sources, config.recordings, side, config.image.stack, two="right" in extras,
-                          progress="" if quiet else text):
-            footage.add(film, None if action is None else actions_of(film, action, config.recordings, "an objective"))
-        return footage
-
     def _out_of_time(self) -> bool:
         limit = self.config.minutes * 60
         return limit > 0 and time.monotonic() - self._started >= limit
 
 
-def refuse_what_lacks(config: PretrainConfig) -> ActionSpec | None:
+def what_is_told(config: PretrainConfig) -> ActionSpec | None:
     """What the recordings tell of actions, where an objective asks; UserError where it asks for what they lack."""
     names = [entry.get("name") for entry in config.objectives]
     found = [source for part in choose(config.recordings, config.seed) for source in part]

@@ -56,11 +56,15 @@ class Run(Generic[C]):
 
     def begin(self, config: C) -> None:
         """Make the folder and write the config; UserError when a run of that name exists."""
+        self.require_free()
+        with atomic_file(self.folder / "config.yaml") as path:
+            path.write_text(yaml.safe_dump(plain(config), sort_keys=False, width=110))
+
+    def require_free(self) -> None:
+        """UserError when a run of that name exists."""
         if (self.folder / "config.yaml").exists():
             raise UserError(f"{self.folder} already holds a run; go on with --resume, take another name=..., "
                             "or remove the folder")
-        with atomic_file(self.folder / "config.yaml") as path:
-            path.write_text(yaml.safe_dump(plain(config), sort_keys=False, width=110))
 
     def config(self) -> C:
         """The config that the run was begun with."""

@@ -16,7 +16,7 @@ from models.learnt import FILE, read_learnt
 from models.make import OBJECTIVES, make_agent, make_encoder, read_embedding
 from surgrl.config import PretrainConfig, RecordingsConfig
 from surgrl.footage import choose, watch
-from surgrl.pretrain import Pretraining, config_from, pretrain
+from surgrl.pretrain import Pretraining, Seen, config_from, pretrain
 from surgrl.recorded_actions import at
 from surgrl.recordings import Track, find_recordings
 from surgrl.run import Run
@@ -55,7 +55,7 @@ def run_of(runs, films, name, *words, resume=False):
     config = config_from("pretrain-tcn", [str(films), *TINY, "recordings.rate=20", f"name={name}", *words])
     run = Run(runs / name, PretrainConfig)
     run.begin(config)
-    pretrain(run, quiet=True)
+    pretrain(run, Seen(config, quiet=True))
     return run
 
 
@@ -109,13 +109,13 @@ def test_a_resumed_pretraining_ends_as_an_uninterrupted_one(films, tmp_path):
     whole = run_of(tmp_path, films, "whole", *words)
     half = Run(tmp_path / "half", PretrainConfig)
     half.begin(config_from("pretrain-tcn", [str(films), *TINY, "recordings.rate=20", "name=half", *words]))
-    learner = Pretraining(half, half.config(), quiet=True)
+    learner = Pretraining(half, Seen(half.config(), quiet=True))
     for _ in range(2):
         learner.agent.update(learner.footage.memory)
         learner.progress.updates += 1
     learner.agent.examine(learner.aside.memory)     # measuring draws from nobody's random numbers
     learner.save()
-    pretrain(half, quiet=True)
+    pretrain(half, Seen(half.config(), quiet=True))
     one, other = (read_learnt(str(run.folder)).state for run in (whole, half))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
@@ -127,7 +127,7 @@ def test_recordings_that_changed_are_told_when_it_goes_on(films, tmp_path, surgr
         (mine / path.name).write_bytes(path.read_bytes())
     run = Run(tmp_path / "runs" / "changed", PretrainConfig)
     run.begin(config_from("pretrain-tcn", [str(mine), *TINY, "recordings.rate=20"]))
-    Pretraining(run, run.config(), quiet=True).save()
+    Pretraining(run, Seen(run.config(), quiet=True)).save()
     for path in mine.iterdir():
         path.write_bytes((films / "film-1.mp4").read_bytes())
     done = surgrl("pretrain", "--resume", run.folder)
