@@ -137,9 +137,12 @@ class Config:
         if self.demos.folder and not self.demos.episodes:
             raise UserError("config: demos.folder is given, but demos.episodes is 0; set how many are to be read")
         _sound_recordings(self.recordings)
-        if not self.env.id and (self.steps or self.demos.episodes or not self.recordings.sources):
-            raise UserError("config: without a task (env.id is empty) there is nothing to act in; set steps and "
-                            "demos.episodes to 0, and name recordings.sources")
+        if self.recordings.sources and self.demos.episodes:
+            raise UserError(f"config: demos.episodes is {self.demos.episodes}, but the demonstrations are "
+                            "recordings.sources; set it to 0, or name none")
+        if not self.env.id and (self.steps or not self.recordings.sources):
+            raise UserError("config: without a task (env.id is empty) there is nothing to act in; set steps to 0, and "
+                            "name recordings.sources")
         if self.env.id and self.action:
             raise UserError(f"config: action is that of the task {self.env.id}; leave the key out, or set env.id to ''")
 

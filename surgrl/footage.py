@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,13 +50,17 @@ def choose(told: RecordingsConfig, seed: int) -> tuple[list[Source], list[Source
 
 
 def watch(sources: Sequence[Source], told: RecordingsConfig, size: int, stack: int = 1, *, two: bool = False,
-          progress: str = "") -> Iterator[Film]:
-    """Each recording as a Film, its pictures size x size px. two: of both eyes. progress: text before a bar, if any."""
+          progress: str = "", most: int = 10 ** 9) -> Iterator[Film]:
+    """Each recording as a Film, its pictures size x size px. two: of both eyes. progress: text before a bar, if any.
+
+    most: pictures of one, beyond which no more are read: whoever asks cannot hold them.
+    """
     first = None
-    for source in tqdm(sources, desc=progress, disable=not progress, leave=False, unit="recording", dynamic_ncols=True):
+    for source in tqdm(sources, desc=progress, disable=not progress, leave=False, unit="recording", dynamic_ncols=True,
+                       mininterval=0.5 if sys.stderr.isatty() else 20):
         with open_recording(source, told.topic or None, view_of(told)) as video:
             image = _seen(video, told, size, stack)
-            frames, time = _frames(video, image)
+            frames, time = _frames(video, image, most + 1)
             film = Film(source, image, frames, time, None, video.state, video.action)
         if two:
             film = _with_right(film, told)
@@ -131,7 +137,7 @@ def _with_right(film: Film, told: RecordingsConfig) -> Film:
                             "set views to 1")
         view = replace(view, eye="right" if view.eye == "left" else "left")
     with open_recording(film.source, topic, view) as video:
-        right, time = _frames(video, _seen(video, told, film.image.size[0], film.image.stack))
+        right, time = _frames(video, _seen(video, told, film.image.size[0], film.image.stack), len(film.time) + 2)
     if abs(len(time) - len(film.time)) > 1:
         raise UserError(f"{film.source.path}: its second eye shows {len(time)} pictures at {told.rate:g} Hz, the first "
                         f"{len(film.time)}; both must be of the same time")
@@ -146,10 +152,10 @@ def _seen(video: Recording, told: RecordingsConfig, size: int, stack: int) -> Im
     return ImageSpec(CAMERA, video.width, video.height, crop, (size, size), stack, told.rate)
 
 
-def _frames(video: Recording, image: ImageSpec) -> tuple[Array, Array]:
-    """All pictures at the spec's rate, prepared (T, h, w, 3), and their times (T,) s."""
+def _frames(video: Recording, image: ImageSpec, most: int) -> tuple[Array, Array]:
+    """The first pictures at the spec's rate, prepared (T, h, w, 3), and their times (T,) s."""
     ticks = [(prepare(tick.rgb, image), tick.time)
-             for tick in sample(video.pictures(0.0), image.rate, 0.0, np.inf, None)]
+             for tick in islice(sample(video.pictures(0.0), image.rate, 0.0, np.inf, None), most)]
     if not ticks:
         raise UserError(f"{video.path}: shows no picture")
     return np.stack([frame for frame, _ in ticks]), np.array([time for _, time in ticks])

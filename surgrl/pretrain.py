@@ -116,7 +116,7 @@ class Seen:
         footage = Footage(EpisodeMemory(config.capacity, frame_shape=(side, side, 3), stack=config.image.stack, nstep=1,
                                         action_dim=len(action.names) if action else 1, seed=config.seed, extras=extras))
         for film in watch(sources, config.recordings, side, config.image.stack, two="right" in extras,
-                          progress="" if self.quiet else text):
+                          progress="" if self.quiet else text, most=config.capacity):
             footage.add(film, None if action is None else actions_of(film, action, config.recordings, "an objective"))
         return footage
 

@@ -33,10 +33,6 @@ class Recorded(NamedTuple):
     action: ActionSpec
     proprio: ProprioSpec = ProprioSpec()
 
-    def require_instrument(self) -> None:
-        """UserError: nobody tells where it is."""
-        raise UserError("config: an objective asks for the instrument's mask, which no recording tells; leave it out")
-
     def close(self) -> None:
         """Nothing is open."""
 
@@ -78,7 +74,8 @@ def camera_of(source: Source, config: Config) -> ImageSpec:
 
 def demonstrations(sources: list[Source], config: Config, action: ActionSpec, *, progress: str = "") -> Iterator[Shown]:
     """What the recordings show, their actions mapped to the policy's by name and unit; UserError where they do not."""
-    for film in watch(sources, config.recordings, config.image.size, config.image.stack, progress=progress):
+    for film in watch(sources, config.recordings, config.image.size, config.image.stack, progress=progress,
+                      most=config.memory.capacity):
         actions = actions_of(film, action, config.recordings, "the policy")
         cut = np.clip(actions, -1, 1)
         yield Shown(film, np.float32(cut), float((np.abs(actions - cut) > STRAY).any(1).mean()))

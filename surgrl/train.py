@@ -87,6 +87,9 @@ def make_parts(config: Config) -> tuple[World | Recorded, Agent, EpisodeMemory]:
     world = world_of(config)
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]
+    if "mask" in extras and config.recordings.sources:
+        raise UserError("config: an objective (dear) asks for the instrument's mask in every picture, which no "
+                        "recording tells; leave it out: objectives=[]")
     if "mask" in extras:
         world.require_instrument()
     if "right" in extras:

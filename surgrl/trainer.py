@@ -23,6 +23,8 @@ from .records import success_told
 from .run import Run, Table
 from .world import FIRST_UNSEEN_SEED, Moment, World
 
+ASIDE = 20              # recordings left aside that the error is measured on, at most
+
 
 class Trainer(ABC):
     """Demonstrations, then learning on them alone, then acting and learning in turns, as a kind of agent does it."""
@@ -192,7 +194,7 @@ class Trainer(ABC):
         """How far the policy's actions are from those of demonstrations that it did not learn from."""
         if self._aside is None:
             _, aside = choose(self.config.recordings, self.config.seed)
-            self._aside = list(demonstrations(aside, self.config, self.world.action))
+            self._aside = list(demonstrations(aside[:ASIDE], self.config, self.world.action))
         if self._aside:
             error = float(np.mean([error_of(self.agent, shown, self.config.image.stack) for shown in self._aside]))
             self._sum["held_out/error"] = error * (self._count or 1)     # the row is of means

@@ -76,7 +76,7 @@ def test_actions_are_mapped_by_name_and_cut_to_the_policys_range(config):
     (["action={}"], "must say what the policy does"), (["action.low=[0.2, 0.2]"], "low must be below high"),
     (["image.proprio=true"], "images alone"), (["agent={name: drqv2}"], "tell no rewards"),
     (["objectives=[{name: dbc}]"], "tell no rewards"), (["steps=5"], "nothing to act in"),
-    (["objectives=[{name: dear}]"], "mask")])
+    (["objectives=[{name: dear}]"], "mask"), (["demos.episodes=3"], "set it to 0, or name none")])
 def test_recordings_that_cannot_teach_the_policy_are_refused_in_one_line(config, bags, surgrl, tmp_path, more, told):
     config()
     done = surgrl("train", "reach-bc", "name=clone", *WORDS, f"recordings.sources=['{bags / 'bags'}']", *more,
