@@ -16,7 +16,7 @@ import numpy as np
 
 from models.learnt import FILE
 from surgrl.cli import main as surgrl
-from surgrl.config import LikenessConfig, PretrainConfig
+from surgrl.config import LikenessConfig
 from surgrl.demos import disturbed
 from surgrl.files import atomic_file
 from surgrl.likeness import Likeness, points_of
@@ -94,7 +94,7 @@ def film(k: int, looks: str) -> list[Array]:
 
 def reward_rows(films: Path, run: Path, counts: Sequence[int] = NEAREST) -> Iterator[str]:
     """Mean Spearman correlations over unseen episodes, of the pretrained embedding and of the one that it began as."""
-    config = Run(run, PretrainConfig).config()
+    config = Run(run).pretraining()
     begun = run / "untrained.pt"
     with atomic_file(begun) as path:
         path.write_bytes(learnt_by(make_observer(config, None), config, Progress(), {}).packed())

@@ -212,13 +212,19 @@ def read_values(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return values
 
 
-def config_of(values: dict[str, Any], kind: type[C] = Config) -> C:
-    """Plain values -> a config; UserError names the key that is unknown or of the wrong type."""
+def config_of(values: Any) -> Config:
+    """Plain values -> Config; UserError names the key that is unknown or of the wrong type."""
+    return built(Config, values)
+
+
+def built(kind: type[C], values: Any) -> C:
+    """Plain values -> a config of that kind; UserError as config_of's, and where they are of the other kind."""
     other, command = (PretrainConfig, "pretrain") if kind is Config else (Config, "train")
     keys = set(values) if isinstance(values, dict) else set()
     if keys - set(_keys(kind)) and keys <= set(_keys(other)):
         raise UserError(f"config: {', '.join(sorted(keys - set(_keys(kind))))}: this is a config of `surgrl {command}`")
-    return _build(kind, values, "")
+    made: C = _build(kind, values, "")
+    return made
 
 
 def plain(config: Config | PretrainConfig) -> dict[str, Any]:

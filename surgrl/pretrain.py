@@ -15,7 +15,7 @@ from models.learnt import FILE, Learnt, read_learnt
 from models.make import make_agent
 from models.memory import SIGNALS, EpisodeMemory
 
-from .config import PretrainConfig, config_of, plain, read_values
+from .config import PretrainConfig, built, plain, read_values
 from .files import atomic_file
 from .footage import Footage, absolute, choose, watch
 from .policy.errors import UserError
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> None:
     if args.resume:
         if args.config:
             raise UserError(f"--resume goes on with the config in {args.resume}; leave out {args.config!r}")
-        begun = Run(Path(args.resume), PretrainConfig)
-        config = begun.config()
+        begun = Run(args.resume)
+        config = begun.pretraining()
         if begun.finished():
             print(f"{begun.folder}: is finished; use it: encoder: {{init: {begun.folder / FILE}}}")
             return
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
                         "RUN")
     else:
         config = config_from(args.config, args.sources)
-        begun = Run(Path(args.runs) / config.name, PretrainConfig)
+        begun = Run(Path(args.runs) / config.name)
         begun.require_free()
     seen = Seen(config)
     if not args.resume:
@@ -70,18 +70,18 @@ def config_from(source: str, words: list[str]) -> PretrainConfig:
     named = [word for word in words if word not in overrides]
     if named:
         values["recordings"] = {**(values.get("recordings") or {}), "sources": named}
-    config = config_of(values, PretrainConfig)
+    config = built(PretrainConfig, values)
     if not config.recordings.sources:
         raise UserError("which recordings? Give files, folders or globs after the config, or recordings.sources in it")
     values["recordings"]["sources"] = absolute(config.recordings.sources)
-    return config_of(values, PretrainConfig)
+    return built(PretrainConfig, values)
 
 
-def pretrain(run: Run[PretrainConfig], seen: "Seen") -> Progress:
+def pretrain(run: Run, seen: "Seen") -> Progress:
     """Learn to the end, from wherever it stands."""
     free_space(run.folder, 100_000_000)
     keep_freed_memory()
-    torch.set_num_threads(run.config().threads)
+    torch.set_num_threads(seen.config.threads)
     learner = Pretraining(run, seen)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)    # ended from outside: save as at Ctrl-C
     try:
@@ -124,7 +124,7 @@ class Seen:
 class Pretraining:
     """Learning from what was read, measuring on what was left aside."""
 
-    def __init__(self, run: Run[PretrainConfig], seen: Seen):
+    def __init__(self, run: Run, seen: Seen):
         """Restore what was saved."""
         self.run, self.config = run, seen.config
         self.agent, self.footage, self.aside = seen.agent, seen.footage, seen.aside

@@ -73,7 +73,10 @@ def _chosen(source: Source, track: Track, spec: ActionSpec, told: RecordingsConf
                             + ("take recordings in that unit" if units[column] else
                                f"if it is that, say so: recordings.units={{{name}: {unit}}}"))
         columns.append(column)
-    return np.asarray(track.values[:, columns], float)
+    values = np.asarray(track.values[:, columns], float)
+    if not np.isfinite(values).all():
+        raise UserError(f"{source.path}: its actions are not all finite numbers; leave the recording out")
+    return values
 
 
 def _units(track: Track, told: RecordingsConfig) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import yaml
 
 from models.agent import Agent
 
-from .config import C, Config, config_of, plain
+from .config import Config, PretrainConfig, built, config_of, plain
 from .files import atomic_file
 from .policy.errors import UserError
 
@@ -47,14 +47,14 @@ class Remembered(Protocol):
         ...
 
 
-class Run(Generic[C]):
-    """The folder runs/<name>. Every file is written whole or not at all."""
+class Run:
+    """The folder runs/<name>, of a training or a pretraining. Every file is written whole or not at all."""
 
-    def __init__(self, folder: str | Path, kind: type[C] = Config):
-        """An existing run, or one to be begun with `begin`. kind: of its config."""
-        self.folder, self.kind = Path(folder), kind
+    def __init__(self, folder: str | Path):
+        """An existing run, or one to be begun with `begin`."""
+        self.folder = Path(folder)
 
-    def begin(self, config: C) -> None:
+    def begin(self, config: Config | PretrainConfig) -> None:
         """Make the folder and write the config; UserError when a run of that name exists."""
         self.require_free()
         with atomic_file(self.folder / "config.yaml") as path:
@@ -66,21 +66,17 @@ class Run(Generic[C]):
             raise UserError(f"{self.folder} already holds a run; go on with --resume, take another name=..., "
                             "or remove the folder")
 
-    def config(self) -> C:
-        """The config that the run was begun with."""
-        path = self.folder / "config.yaml"
-        if not path.is_file():
-            command = "train" if self.kind is Config else "pretrain"
-            raise UserError(f"{self.folder}: no run here (config.yaml is missing); make one with "
-                            f"`surgrl {command} CONFIG`")
-        try:
-            return config_of(yaml.safe_load(path.read_text()), self.kind)
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not readable as YAML: {error}") from error
+    def config(self) -> Config:
+        """The config that a training was begun with."""
+        return config_of(self._values("train"))
+
+    def pretraining(self) -> PretrainConfig:
+        """The config that a pretraining was begun with."""
+        return built(PretrainConfig, self._values("pretrain"))
 
     def progress(self) -> Progress:
         """How far the newest checkpoint is, or was when it was kept; a fresh Progress when there is none yet."""
-        self.config()
+        self._values("train")
         path, kept = self.folder / "checkpoint.pt", self.folder / PROGRESS
         if path.is_file():
             return Progress(**_load(path)["progress"])
@@ -123,6 +119,17 @@ class Run(Generic[C]):
         except Exception as error:      # whatever a file of other shapes makes torch, zip or NumPy raise
             raise _unusable(path, error) from error
         return progress
+
+    def _values(self, command: str) -> Any:
+        """What config.yaml says; command: that makes such runs."""
+        path = self.folder / "config.yaml"
+        if not path.is_file():
+            raise UserError(f"{self.folder}: no run here (config.yaml is missing); make one with "
+                            f"`surgrl {command} CONFIG`")
+        try:
+            return yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not readable as YAML: {error}") from error
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def training_world(config: Config, **options: Any) -> World:
 
     options: of the environment, before those of the config.
     """
+    if not config.env.id:
+        raise UserError(f"{config.name} was learnt from recordings alone: there is no task (env.id) to try it in")
     side = config.image.render
     env = make_env(config.env.id, **{"image_size": (side, side), **config.env.options, **options})
     height, width = CAMERA_SIZE

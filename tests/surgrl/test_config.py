@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgrl.config import Config, PretrainConfig, config_names, config_of, load_config, plain, read_values
+from surgrl.config import Config, PretrainConfig, built, config_names, config_of, load_config, plain, read_values
 from surgrl.policy.errors import UserError
 
 
@@ -15,9 +15,9 @@ def test_every_config_that_comes_with_surgrl_is_sound_and_explains_itself(name):
 
 @pytest.mark.parametrize("name", config_names(PretrainConfig))
 def test_so_is_every_config_of_pretrain(name):
-    config = config_of(read_values(name), PretrainConfig)
+    config = built(PretrainConfig, read_values(name))
     assert config.name == name and config.objectives
-    assert config_of(plain(config), PretrainConfig) == config
+    assert built(PretrainConfig, plain(config)) == config
 
 
 @pytest.mark.parametrize(("override", "told"), [

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("av")
 
 from models.learnt import FILE
-from surgrl.config import LikenessConfig, PretrainConfig, config_of, load_config
+from surgrl.config import LikenessConfig, PretrainConfig, built, load_config
 from surgrl.files import atomic_file
 from surgrl.likeness import Likeness, points_of
 from surgrl.policy.errors import UserError
@@ -37,8 +37,8 @@ def env():
 def shown(env, tmp_path_factory):
     """An embedding with random weights, and a film of the expert: the encoder's file, the film's, its frames."""
     folder = tmp_path_factory.mktemp("shown")
-    config = config_of({"name": "seen", "image": {"size": 32}, "encoder": {"width": 4, "latent_dim": 16},
-                        "objectives": [{"name": "tcn"}]}, PretrainConfig)
+    config = built(PretrainConfig, {"name": "seen", "image": {"size": 32}, "encoder": {"width": 4, "latent_dim": 16},
+                        "objectives": [{"name": "tcn"}]})
     with atomic_file(folder / FILE) as path:
         path.write_bytes(learnt_by(make_observer(config, None), config, Progress(), {}).packed())
     obs, _ = env.reset(seed=1)

@@ -14,7 +14,7 @@ pytest.importorskip("rosbags")
 
 from models.learnt import FILE, read_learnt
 from models.make import OBJECTIVES, make_agent, make_encoder, read_embedding
-from surgrl.config import PretrainConfig, RecordingsConfig
+from surgrl.config import RecordingsConfig
 from surgrl.footage import choose, watch
 from surgrl.pretrain import Pretraining, Seen, config_from, pretrain
 from surgrl.recorded_actions import at
@@ -53,7 +53,7 @@ def drifting(rng, count=20):
 def run_of(runs, films, name, *words, resume=False):
     """A finished pretraining of that name."""
     config = config_from("pretrain-tcn", [str(films), *TINY, "recordings.rate=20", f"name={name}", *words])
-    run = Run(runs / name, PretrainConfig)
+    run = Run(runs / name)
     run.begin(config)
     pretrain(run, Seen(config, quiet=True))
     return run
@@ -107,15 +107,15 @@ def test_pictures_are_taken_at_the_rate_of_the_config_and_prepared_as_a_policy_s
 def test_a_resumed_pretraining_ends_as_an_uninterrupted_one(films, tmp_path):
     words = ["updates=6", "objectives=[{name: ted}, {name: curl}]"]
     whole = run_of(tmp_path, films, "whole", *words)
-    half = Run(tmp_path / "half", PretrainConfig)
+    half = Run(tmp_path / "half")
     half.begin(config_from("pretrain-tcn", [str(films), *TINY, "recordings.rate=20", "name=half", *words]))
-    learner = Pretraining(half, Seen(half.config(), quiet=True))
+    learner = Pretraining(half, Seen(half.pretraining(), quiet=True))
     for _ in range(2):
         learner.agent.update(learner.footage.memory)
         learner.progress.updates += 1
     learner.agent.examine(learner.aside.memory)     # measuring draws from nobody's random numbers
     learner.save()
-    pretrain(half, Seen(half.config(), quiet=True))
+    pretrain(half, Seen(half.pretraining(), quiet=True))
     one, other = (read_learnt(str(run.folder)).state for run in (whole, half))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
@@ -125,9 +125,9 @@ def test_recordings_that_changed_are_told_when_it_goes_on(films, tmp_path, surgr
     mine.mkdir()
     for path in films.iterdir():
         (mine / path.name).write_bytes(path.read_bytes())
-    run = Run(tmp_path / "runs" / "changed", PretrainConfig)
+    run = Run(tmp_path / "runs" / "changed")
     run.begin(config_from("pretrain-tcn", [str(mine), *TINY, "recordings.rate=20"]))
-    Pretraining(run, Seen(run.config(), quiet=True)).save()
+    Pretraining(run, Seen(run.pretraining(), quiet=True)).save()
     for path in mine.iterdir():
         path.write_bytes((films / "film-1.mp4").read_bytes())
     done = surgrl("pretrain", "--resume", run.folder)
@@ -180,8 +180,8 @@ def test_what_an_encoder_was_learnt_for_must_be_what_it_is_used_for(films, tmp_p
     (["objectives=[]"], "name at least one"), (["capacity=100", "recordings.rate=1000"], "raise its capacity"),
     (["recordings.rate=0"], "recordings.rate is 0"), (["recordings.view={lens: 2}"], "recordings.view.lens"),
     (["recordings.held_out=1"], "below 1"), (["agent={name: bc}"], "agent.name is 'bc'"),
-    (["recordings.sources=[3]"], "a list of text"), (["env.id=x"], "config of `surgrl train`"),
-    (["recordings.view={crop: '0,0,99,9'}"], "leaves the 64x64 picture")])
+    (["recordings.units=[3]"], "keys with values"), (["env.id=x"], "unknown key env"),
+    (["recordings.view={crop: '0,0,99,9'}"], "leaves the 128x64 picture")])
 def test_a_users_mistake_is_one_line(films, surgrl, tmp_path, words, told):
     said = surgrl("pretrain", "pretrain-tcn", films, *TINY, "name=none", *words, "--runs", tmp_path)
     assert said.returncode == 1 and told in said.stderr.splitlines()[-1], said.stderr
@@ -191,6 +191,7 @@ def test_a_users_mistake_is_one_line(films, surgrl, tmp_path, words, told):
 def test_what_names_no_recording_or_no_config_is_refused(films, surgrl, tmp_path):
     assert "names no recording" in refused(surgrl, tmp_path, tmp_path / "none.mp4")
     assert "which recordings?" in refused(surgrl, tmp_path)
+    assert "a list of text" in refused(surgrl, tmp_path, "recordings.sources=[3]")
     assert "which config?" in surgrl("pretrain").stderr
     assert "config of `surgrl pretrain`" in surgrl("train", "pretrain-tcn").stderr
     (tmp_path / "film.mp4").write_bytes((films / "film-0.mp4").read_bytes()[:800])
