@@ -22,11 +22,11 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Empty, String
 
+from surgrl.bag_writer import BagWriter, Topic
 from surgrl.policy.errors import UserError
 
 from . import messages, parameters, process, qos
 from .arm_writer import MODES
-from .bag_writer import BagWriter, Topic
 from .definitions import definition, type_name
 
 FLUSH = 0.5             # s between two times that what came goes to the file: what a killed process loses

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,13 +30,14 @@ KINDS = {"sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image"}
 ENCODINGS = {"rgb8": (3, "rgb24"), "bgr8": (3, "bgr24"), "rgba8": (4, "rgba"), "bgra8": (4, "bgra"),
              "mono8": (1, "gray")}       # encoding -> bytes per px, FFmpeg's name
 ALONE = 10**9 // 30     # ns that the picture of a bag with no other is shown
+DEMO_PART = "demo.npz"  # beside the files of a demonstration's bag
 END = b"\x89MCAP0\r\n"
 
 
 class BagReader:
     """The pictures of one topic, by the stamps in their headers. Reads as VideoReader does."""
 
-    colour = BT601
+    colour, task = BT601, ""
 
     def __init__(self, path: str | Path, topic: str | None = None):
         """topic: needed when there are several of pictures. UserError when there is none, or the bag is damaged."""
@@ -52,6 +53,8 @@ class BagReader:
             if first is None:
                 raise UserError(f"{self.path}: holds no picture on {self._connections[0].topic}")
             self._began, frame = first[0], self._decode(0, first[1])
+            rest = self.path / DEMO_PART
+            self.demo = rest if rest.is_file() else None
             self.state, self.action = read_tracks(self._reader, self._began)
         except (AnyReaderError, ReaderError, McapError, OSError) as error:
             self._stack.close()
@@ -62,7 +65,7 @@ class BagReader:
             raise
         self.width, self.height = frame.width, frame.height
         self._count = sum(connection.msgcount for connection in self._connections)
-        self.rate = self._count / self.duration if self.duration else 0.0       # Hz, mean
+        self.rate = self._usual_rate()
         self.tags = {"recorded at (ns since 1970)": str(self._began)}
 
     def __enter__(self) -> "BagReader":
@@ -83,6 +86,14 @@ class BagReader:
             until = (this[0] + span - self._began) * 1e-9
             if until > start + TIMESTAMP or (not after and until > start):
                 yield self._picture(number, this, until)
+
+    def _usual_rate(self) -> float:
+        """Hz of the first pictures; a whole number where they are about that, since stamps come late and early."""
+        stamps = [stamp for stamp, _ in islice(self._messages(), GLIMPSES)]
+        if len(stamps) < 2:
+            return 0.0
+        rate = 1e9 / float(np.median(np.diff(stamps)))
+        return float(round(rate)) if abs(rate - round(rate)) < 0.02 * rate else rate
 
     def glimpses(self) -> list[Array]:
         """Some pictures from all over the recording, (H, W, 3) uint8 each."""

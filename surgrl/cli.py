@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("export", "write a run's policy as a bundle that runs without torch"),
     "check": ("check", "prove that a bundle is whole and acts as exported (no torch needed)"),
     "replay": ("replay", "run a bundle over a recorded video or ROS bag (no torch needed)"),
+    "convert": ("convert", "recordings as a LeRobot dataset, MCAP, demonstrations or videos; read back and compared"),
     "audit": ("audit", "prove that a gate's audit logs are as they were written, and tell what is in them"),
     "play": ("play", "move a task's instrument by the keyboard, or record its expert where there is no window"),
     "serve": ("serve", "the simulated robot and the policy as ROS 2 nodes, from one command"),
@@ -31,9 +32,9 @@ COMMANDS = {
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
 # package -> the extra that brings it
-EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn",
-          "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn", "sklearn": "learn", "rclpy": "ros",
-          "rich": "monitor"}
+EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
+          "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
+          "sklearn": "learn", "rclpy": "ros", "rich": "monitor"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

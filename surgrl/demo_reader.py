@@ -22,7 +22,8 @@ class DemoReader:
     def __init__(self, path: str | Path, rate: float | None = None):
         """rate: Hz; by default the task's. UserError when it is damaged, or its task is not here."""
         self.path = Path(path)
-        self.demo = demo = read_demo(path)
+        demo = read_demo(path)
+        self.demo, self.task, self._frames = self.path, demo.task, demo.frames
         env = make_env(demo.task, observation="state", eyes=())
         try:
             own = env.unwrapped
@@ -56,13 +57,13 @@ class DemoReader:
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
         """Every picture from the one shown at `start` (s) on."""
-        for number, pixels in enumerate(self.demo.frames):
+        for number, pixels in enumerate(self._frames):
             until = (number + 1) / self.rate
             if until > start + TIMESTAMP:
                 yield Picture(number, number / self.rate, until, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
 
     def glimpses(self) -> list[Array]:
         """Some pictures from all over the recording, (H, W, 3) uint8 each."""
-        count = len(self.demo.frames)
-        return [self.demo.frames[k] for k in np.unique(np.linspace(0, count - 1, GLIMPSES).round().astype(int))]
+        count = len(self._frames)
+        return [self._frames[k] for k in np.unique(np.linspace(0, count - 1, GLIMPSES).round().astype(int))]
 

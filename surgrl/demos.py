@@ -74,15 +74,18 @@ def write_demo(path: str | Path, demo: Demo) -> None:
         np.savez_compressed(file, **{name: np.asarray(fields[name]) for name in FIELDS})
 
 
-def read_demo(path: str | Path, task: str | None = None) -> Demo:
-    """The episode in a file. UserError when it is damaged, of another format, or (where given) of another task."""
+def read_demo(path: str | Path, task: str | None = None, *, partial: bool = False) -> Demo:
+    """The episode in a file. UserError when it is damaged, of another format, or (where given) of another task.
+
+    partial: it may hold the last of its frames only; the others are in a video elsewhere.
+    """
     try:
         # Opened here: NumPy leaves a file open that turns out to be no archive.
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             form = int(arrays["format"])
             found = {name: arrays[name] for name in FIELDS} if form == FORMAT else {}
         if form == FORMAT:
-            demo = _checked(found)
+            demo = _checked(found, partial)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such demonstration; `surgrl demos` records them") from error
     except Exception as error:      # whatever a file that was cut or changed makes zip, zlib, json and NumPy raise
@@ -164,11 +167,12 @@ def _episode(env: gymnasium.Env, task: str, out: Path, *, seed: int, k: int, opt
     return demo.success
 
 
-def _checked(found: dict[str, Array]) -> Demo:
+def _checked(found: dict[str, Array], partial: bool) -> Demo:
     """The fields as an episode; ValueError where they do not fit together."""
     frames, actions = found["frames"], found["actions"]
     steps, size = len(actions), frames.shape[1:3]
-    shapes = {"frames": (steps + 1, *size, 3), "proprio": (steps + 1, len(found["proprio_names"])),
+    count = 1 if partial and len(frames) == 1 else steps + 1
+    shapes = {"frames": (count, *size, 3), "proprio": (steps + 1, len(found["proprio_names"])),
               "masks": (steps + 1, -(-size[0] * size[1] // 8)), "mask_shape": (2,), "rewards": (steps,),
               "expert": (steps + 1, actions.shape[1])}
     wrong = next((name for name, shape in shapes.items() if found[name].shape != shape), None)

@@ -1,6 +1,7 @@
 """Interlaced video made progressive: one whole picture of each pair of fields, by FFmpeg's bwdif."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import av
 from av.filter import Graph
@@ -36,7 +37,7 @@ def _graph(frame: av.VideoFrame, stream: VideoStream, which: str) -> Graph:
 def _ready(graph: Graph, stream: VideoStream) -> Iterator[av.VideoFrame]:
     while True:
         try:
-            frame = graph.pull()
+            frame: Any = graph.pull()
         except (av.BlockingIOError, av.EOFError):       # wants the next frame first, or there is none
             return
         # The filter counts in fields.

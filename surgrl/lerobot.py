@@ -20,6 +20,7 @@ from .recordings import Track
 from .video import BT601, GLIMPSES, Picture, VideoReader
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
+DEMO_PART = "meta/surgrl/demo-{:06d}.npz"      # what a demonstration has beside pictures, state and action
 STATE, ACTION = "observation.state", "action"
 EXACT = "recorded."         # before a feature's name: the same in float64, where float32 would have lost digits
 TIME = "recorded.time"      # s, where the times that pictures were taken at are known
@@ -46,6 +47,9 @@ class LeRobotReader:
             self._video, self._start = self._open()
         except (arrow.ArrowException, OSError, KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(f"{root}: episode {episode} cannot be read: {error!r}; copy the dataset anew") from error
+        self.task = str((self._row.get("tasks") or [""])[0])
+        rest = self.path / DEMO_PART.format(episode)
+        self.demo = rest if rest.is_file() else None
         self.tags: dict[str, str] = {"robot_type": str(self._info.get("robot_type"))} | (
             {} if self._video is None else self._video.tags)
         if self._video is not None:

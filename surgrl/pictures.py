@@ -23,7 +23,8 @@ class PictureReader:
     """Pictures in the order of the numbers in their names. Reads as VideoReader does."""
 
     colour = BT601
-    state = action = None       # no robot
+    state = action = demo = None        # no robot
+    task = ""
 
     def __init__(self, folder: str | Path, rate: float | None = None):
         """rate: Hz of the numbers, where the folder has no file of times. UserError for what is not in order."""

@@ -39,6 +39,8 @@ class Recording(Protocol):
     tags: dict[str, str]        # what else the file tells: titles, comments, dates; may name a patient
     state: Track | None         # what the robot measured
     action: Track | None        # what the robot was told
+    task: str                   # what it was to do; "": not told
+    demo: Path | None           # file of a demonstration's other parts (see demo_reader.py), where it is one
 
     def __enter__(self) -> "Recording":
         """Itself."""

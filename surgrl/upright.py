@@ -1,6 +1,7 @@
 """Pictures turned and mirrored as the flag in a video's file says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +16,8 @@ def turn_of(frame: av.VideoFrame) -> tuple[Turn | None, bool]:
 
     ValueError for a turn by anything but quarters.
     """
-    told = next((part for part in frame.side_data if part.type.name == "DISPLAYMATRIX"), None)
+    parts: Iterable[Any] = frame.side_data      # PyAV's stubs take the container for one of names
+    told = next((part for part in parts if part.type.name == "DISPLAYMATRIX"), None)
     if told is None:
         return None, False
     # ISO/IEC 14496-12, 6.2.2: x' = a x + c y, y' = b x + d y, in 1 / 65536.

@@ -57,7 +57,8 @@ class Picture(NamedTuple):
 class VideoReader:
     """The video stream of a file. Refuses what has none, and tells when it is damaged or ends too early."""
 
-    state = action = None       # no robot
+    state = action = demo = None        # no robot
+    task = ""
 
     def __init__(self, path: str | Path, *, deinterlace: str = "flagged"):
         """Open the file and read what it promises. deinterlace: flagged frames, "always" or "never"."""
@@ -226,6 +227,10 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not streams:
         container.close()
         raise UserError(f"{path}: holds no video stream; give a file with moving pictures: mp4, avi, mkv")
+    if streams[0].codec_context is None:
+        container.close()
+        raise UserError(f"{path}: its video is of a kind that nothing here decodes; encode it anew: "
+                        f"ffmpeg -i {path.name} mended.mp4")
     return container, streams[0]
 
 
@@ -242,17 +247,20 @@ class VideoWriter:
     """An H.264 yuv420p mp4 of constant rate, encoded in a thread of its own."""
 
     def __init__(self, path: str | Path, size: tuple[int, int], *, rate: float,
-                 colour: tuple[int, int] = BT601):
-        """size: width, height px, both even; rate: Hz; colour: matrix and range that the planes are in."""
+                 colour: tuple[int, int] = BT601, quality: int = 25, key_every: int | None = None):
+        """size: width, height px, both even; rate: Hz; colour: matrix and range that the planes are in.
+
+        quality: 0 (best) to 51; key_every: frames from one that stands alone to the next, by default 2 s.
+        """
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         # Measured at 640x480: 0.9 ms of CPU time a frame; crf for qp 1.2, superfast for ultrafast 2.8.
         self._stream = stream = self._container.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(10_000),
-            options={"preset": "ultrafast", "qp": "25"})
+            options={"preset": "ultrafast", "qp": str(quality)})
         (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = colour
         stream.codec_context.thread_count = 1
-        stream.codec_context.gop_size = max(1, round(2 * rate))     # a browser jumps to key frames
+        stream.codec_context.gop_size = key_every or max(1, round(2 * rate))    # a browser jumps to key frames
         self._pool = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
 
@@ -292,8 +300,12 @@ def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2        # yuv420p has even sizes only
     with atomic_file(path) as scratch, VideoWriter(scratch, (width, height), rate=rate) as writer:
         for rgb in chain([first], frames):
-            even = np.ascontiguousarray(rgb[:height, :width])
-            writer.write(av.VideoFrame.from_ndarray(even, format="rgb24").to_ndarray(format="yuv420p"))
+            writer.write(yuv_of(rgb[:height, :width]))
+
+
+def yuv_of(rgb: Array) -> Array:
+    """(H, W, 3) uint8, H and W even -> (H * 3 // 2, W) uint8, planes of yuv420p in BT601."""
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").to_ndarray(format="yuv420p")
 
 
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:

@@ -23,7 +23,8 @@ class Viewed:
         """Look for borders where the view asks for it. UserError where it does not fit the pictures."""
         self._within, self._blank = within, view.blank_outside
         self.path, self.rate, self.duration = within.path, within.rate, within.duration
-        self.state, self.action, self.tags = within.state, within.action, within.tags
+        self.state, self.action, self.tags, self.task = within.state, within.action, within.tags, within.task
+        self.demo = None        # its masks are for whole pictures
         top, left, height, width = eye_box(view, within.height, within.width)
         self._mask = None if view.mask is None else read_mask(view.mask, within.height, within.width)
         if view.crop in AUTOMATIC:

@@ -14,7 +14,7 @@ pytest.importorskip("mcap")
 
 from rosbags.typesys import Stores, get_typestore  # noqa: E402
 
-from ros_nodes import bag_writer  # noqa: E402
+from surgrl import bag_writer  # noqa: E402
 from surgrl.bags import BagReader  # noqa: E402
 from surgrl.cli import main  # noqa: E402
 from surgrl.video import VideoReader  # noqa: E402
