@@ -71,7 +71,7 @@ def pretrained(args: argparse.Namespace, looks: str) -> Path:
     if not (run / "config.yaml").exists():
         check(surgrl(["pretrain", "pretrain-tcn", str(films), f"name={run.name}", f"updates={args.updates}",
                       "recordings.view={eye: left}", f"encoder={json.dumps(ENCODER)}",
-                      "objectives=[{name: tcn, views: 2}]", "agent.batch_size=32", "threads=1",
+                      "objectives=[{name: tcn, views: 2, share: 1}]", "agent.batch_size=32", "threads=1",
                       "--runs", str(args.out)]))
     elif not (run / FILE).exists():
         check(surgrl(["pretrain", "--resume", str(run)]))

@@ -25,7 +25,7 @@ from surgrl.video import write_video
 TINY = ["updates=3", "image.size=32", "agent.batch_size=8", "encoder={width: 4, pool: 2, latent_dim: 16}", "threads=1",
         "measure_every=2", "capacity=500", "recordings.view={eye: left}"]
 # Of clips or windows no longer than a tiny film.
-OPTIONS = {"tcn": {"near": 2, "far": 4}, "scvrl": {"length": 3, "clips": 4}, "darla": {"denoise_updates": 1}}
+OPTIONS = {"tcn": {"near": 2, "far": 4, "share": 1}, "scvrl": {"length": 3, "clips": 4}, "darla": {"denoise_updates": 1}}
 REFUSED = {"dear": "mask", "dbc": "rewards", "counts": "only pays a bonus"}
 
 
@@ -85,7 +85,7 @@ def test_every_objective_learns_from_recordings_or_says_what_they_lack(make_bags
 
 
 def test_two_eyes_in_one_picture_are_told_apart_and_compared(films, tmp_path):
-    run = run_of(tmp_path, films, "two", "objectives=[{name: tcn, views: 2}]")
+    run = run_of(tmp_path, films, "two", "objectives=[{name: tcn, views: 2, share: 1}]")
     embedding = read_embedding(str(run.folder))
     assert embedding(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 32) and not embedding.unit
     told = RecordingsConfig([str(films)], rate=20, view={"eye": "left"})
