@@ -139,8 +139,8 @@ def test_weights_are_handed_on_frozen_bit_for_bit_or_to_learn_on(make_bags, surg
     run = run_of(tmp_path, bags, "seen", "recordings.view={}", "objectives=[{name: curl}]")
     learnt = read_learnt(str(run.folder)).state
     for freeze in ("true", "false"):
-        done = surgrl("train", "reach-bc", *clone_words(bags), f"name=clone-{freeze}", "--runs", tmp_path,
-                      f"encoder={{init: {run.folder / FILE}, freeze: {freeze}}}")
+        done = surgrl("train", "reach-bc", *clone_words(bags), f"name=clone-{freeze}",
+                      f"encoder={{init: {run.folder / FILE}, freeze: {freeze}}}", "--runs", tmp_path)
         assert done.returncode == 0, done.stderr
         state = torch.load(tmp_path / f"clone-{freeze}" / "checkpoint.pt", weights_only=True)["agent"]["encoder"]
         same = [torch.equal(value, state[key]) for key, value in learnt.items()]
