@@ -1,6 +1,6 @@
 """What films are worth: a reward learnt from them, and behaviour cloning with an encoder that was pretrained on them.
 
-python benchmarks/pretraining.py OUT [--films 100] [--updates 400] [--demos 40] [--clone 300] [--episodes 50]
+python benchmarks/pretraining.py OUT [--films 100] [--updates 300] [--demos 40] [--clone 300] [--episodes 50]
 
 Writes into OUT: films of the simulator's expert (both eyes side by side, mp4, no other data), a pretraining on them by
 TCN, and runs of `bc` on Reach. What is there already is kept, so that the same command goes on.
@@ -42,10 +42,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--films", type=int, default=100)
-    parser.add_argument("--updates", type=int, default=400, help="of each pretraining")
+    parser.add_argument("--updates", type=int, default=300, help="of each pretraining")
     parser.add_argument("--demos", type=int, default=40, help="demonstrations that are cloned")
     parser.add_argument("--clone", type=int, default=300, help="updates of cloning")
     parser.add_argument("--episodes", type=int, default=50, help="unseen ones, of each clone")
+    parser.add_argument("--looks", choices=list(LOOKS), default="varied", help="of films and of Reach, for the clones")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--only", nargs="+", choices=["reward", "clones"], default=["reward", "clones"])
     args = parser.parse_args(words)
@@ -56,8 +57,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for row in reward_rows(args.out / "films-plain", run):
             print(row, flush=True)
     if "clones" in args.only:
-        run = pretrained(args, "varied")
-        print("| encoder | success on unseen seeds |\n|---|---|")
+        run = pretrained(args, args.looks)
+        print("| encoder | success on unseen seeds, mean distance at the end |\n|---|---|")
         for name, told in CLONES.items():
             print(f"| {name} | {', '.join(clone(args, name, told, run, seed) for seed in args.seeds)} |", flush=True)
 
@@ -144,20 +145,21 @@ def spearman(one: Array, other: Array) -> float:
 
 def clone(args: argparse.Namespace, name: str, told: dict[str, bool], run: Path, seed: int) -> str:
     """Success of one clone of a few demonstrations, as a table says it."""
-    label = f"{name.replace(', ', '-').replace(' ', '-')}-s{seed}"
+    label = f"{name.replace(', ', '-').replace(' ', '-')}-{args.looks}-s{seed}"
     folder = args.out / label
     encoder = {"init": str(run)} if told.get("init") else dict(ENCODER)
     encoder |= {"freeze": True} if told.get("freeze") else {}
     words = ["reach-bc", f"name={label}", f"seed={seed}", "steps=0", f"demos.episodes={args.demos}",
              f"demos.updates={args.clone}", "objectives=[]", f"encoder={json.dumps(encoder)}",
              f"eval.episodes={args.episodes}", f"image.render={SIDE}", "agent.batch_size=64", "threads=1",
-             f"env.options={{randomise: {LOOKS['varied']}}}"]
+             f"env.options={{randomise: {LOOKS[args.looks]}}}"]
     if not (folder / "config.yaml").exists():
         check(surgrl(["train", *words, "--runs", str(args.out)]))
     elif not Run(folder).finished():
         check(surgrl(["train", "--resume", str(folder)]))
     scores = columns(folder / "eval.csv")
-    return f"{scores['success'][-1]:.0%} ({scores['low'][-1]:.0%}-{scores['high'][-1]:.0%})"
+    return (f"{scores['success'][-1]:.0%} ({scores['low'][-1]:.0%}-{scores['high'][-1]:.0%}), "
+            f"{1000 * scores['distance'][-1]:.1f} mm")
 
 
 def check(code: int) -> None:

@@ -1,7 +1,7 @@
 """One YAML is one whole experiment: read top to bottom, checked key by key, no inheritance."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,7 +260,7 @@ def apply_override(values: dict[str, Any], text: str) -> None:
         raise UserError(f"override {text!r}: the value is not readable as YAML") from error
 
 
-def _at_least(least: dict[str, tuple[float, float]]) -> None:
+def _at_least(least: Mapping[str, tuple[float, float]]) -> None:
     for key, (value, low) in least.items():
         if not value >= low:
             raise UserError(f"config: {key} is {value}; it must be at least {low}")
@@ -303,7 +303,7 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         with suppress(ValueError):
             return float(value)
     entries = value if wanted is list and isinstance(value, list) else []
-    inner = get_args(hint)[0] if wanted is list else None
+    inner: Any = get_args(hint)[0] if wanted is list else None
     sound = all(isinstance(entry, get_origin(inner) or inner) for entry in entries)
     if sound and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value

@@ -33,7 +33,7 @@ class Film(NamedTuple):
     image: ImageSpec        # how its pictures were prepared
     frames: Array           # (T, h, w, 3) uint8, prepared
     time: Array             # (T,) s, of each moment
-    right: Array | None     # (T, h, w, 3) uint8, what a second eye saw
+    right: Array | None     # (T, h, w, 3) uint8, what a second eye saw; None: nobody asked
     state: Track | None     # of the robot, as recorded
     action: Track | None
 
@@ -78,7 +78,8 @@ def view_of(told: RecordingsConfig) -> View:
     unknown = next((key for key in told.view if key not in known), None)
     if unknown:
         raise UserError(f"config: unknown key recordings.view.{unknown}; allowed here: {', '.join(known)}")
-    return View(**{key: Path(value) if key == "mask" else value for key, value in told.view.items()})
+    values: dict[str, Any] = {key: Path(value) if key == "mask" else value for key, value in told.view.items()}
+    return View(**values)
 
 
 class Footage:
@@ -96,8 +97,8 @@ class Footage:
         if len(film.frames) < 2:
             raise UserError(f"{film.source.path}: shows {len(film.frames)} picture at {film.image.rate:g} Hz; a "
                             "recording must show two or more: leave it out, or raise recordings.rate")
-        done = np.zeros((len(film.frames), 1), np.float32) if actions is None else np.float32(actions)
-        own = {"right": film.right} if "right" in self.memory.extras else {}
+        done = np.zeros((len(film.frames), 1), np.float32) if actions is None else np.asarray(actions, np.float32)
+        own: dict[str, Any] = {"right": film.right} if "right" in self.memory.extras else {}
         if "expert" in self.memory.extras:
             own["expert"] = done
         try:

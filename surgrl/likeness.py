@@ -40,20 +40,20 @@ class Likeness(gymnasium.Wrapper):
             self.embedding = read_embedding(told.encoder)
         except ValueError as error:
             raise UserError(f"config: env.likeness: {error}") from error
-        planes, *size = self.embedding.encoder.channels, *self.embedding.encoder.size
-        self._told, self.image = told, replace(image, size=tuple(size), stack=planes // 3)
+        encoder = self.embedding.encoder
+        self._told, self.image = told, replace(image, size=encoder.size, stack=encoder.channels // 3)
         self.shown = demonstrated(self.embedding, told, self.image)
         self._scale = max(float(np.mean([np.square(film[0] - film[-1]).sum() for film in self.shown])), 1e-12)
         self._frames: list[Array] = []
         self._step = 0
 
-    def reset(self, **options: Any) -> tuple[dict, dict]:
+    def reset(self, **options: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         """An episode begins, and the demonstrations anew."""
         obs, info = self.env.reset(**options)
         self._frames, self._step = [prepare(obs["image"], self.image)] * self.image.stack, 0
         return obs, info
 
-    def step(self, action: Array) -> tuple[dict, float, bool, bool, dict]:
+    def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """One step; the term is in info["reward_terms"] too."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._frames, self._step = [*self._frames[1:], prepare(obs["image"], self.image)], self._step + 1

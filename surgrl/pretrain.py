@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -202,8 +203,8 @@ def what_is_told(config: PretrainConfig) -> ActionSpec | None:
     return action_range(found, config.recordings, f"objective {asking!r}")
 
 
-def make_observer(config: PretrainConfig, action: ActionSpec | None) -> Observer:
-    """The learner that the config describes; a user's mistakes told as such."""
+def make_observer(config: PretrainConfig, action: ActionSpec | None) -> Any:
+    """The Observer that the config describes; a user's mistakes told as such."""
     options, side = dict(config.agent), config.image.size
     try:
         return make_agent(options.pop("name"), options, objectives=config.objectives, encoder=config.encoder,
@@ -215,7 +216,7 @@ def make_observer(config: PretrainConfig, action: ActionSpec | None) -> Observer
 
 def learnt_by(agent: Observer, config: PretrainConfig, progress: Progress, measured: dict[str, float]) -> Learnt:
     """The observer's encoder, with what a time-contrastive objective learnt to compare."""
-    compared = next((agent.objectives[name] for name in ("tcn", "triplet") if name in agent.objectives), None)
+    compared: Any = next((agent.objectives[name] for name in ("tcn", "triplet") if name in agent.objectives), None)
     entry = {key: value for key, value in config.encoder.items() if key not in ("init", "freeze")}
     if "init" in config.encoder:
         entry = read_learnt(config.encoder["init"]).entry

@@ -48,8 +48,9 @@ class Shown(NamedTuple):
 def recorded_world(config: Config) -> Recorded:
     """As the config's `action` and the first recording say."""
     try:
-        action = ActionSpec(**{key: tuple(value) if isinstance(value, list) else value
-                               for key, value in config.action.items()})
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                                  for key, value in config.action.items()}
+        action = ActionSpec(**values)
     except TypeError as error:
         raise UserError(f"config: action is {config.action}; without a task (env.id) it must say what the policy does: "
                         "action: {names: [v_x], units: [m/s], low: [-0.05], high: [0.05], frame: endoscope_left}"
@@ -78,7 +79,7 @@ def demonstrations(sources: list[Source], config: Config, action: ActionSpec, *,
                       most=config.memory.capacity):
         actions = actions_of(film, action, config.recordings, "the policy")
         cut = np.clip(actions, -1, 1)
-        yield Shown(film, np.float32(cut), float((np.abs(actions - cut) > STRAY).any(1).mean()))
+        yield Shown(film, cut.astype(np.float32), float((np.abs(actions - cut) > STRAY).any(1).mean()))
 
 
 def fitting(config: Config, action: ActionSpec, rate: float) -> None:

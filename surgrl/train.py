@@ -3,6 +3,7 @@
 import argparse
 import signal
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def world_of(config: Config) -> World | Recorded:
-    """Where the config says that is learnt: a task's world, or recordings alone."""
+def world_of(config: Config) -> Any:
+    """Where the config says that is learnt: a task's World, or, from recordings alone, a Recorded."""
     return training_world(config) if config.env.id else recorded_world(config)
 
 
@@ -82,8 +83,8 @@ def make_agent_for(config: Config, world: World | Recorded) -> Agent:
         raise UserError(f"config: {error}") from error
 
 
-def make_parts(config: Config) -> tuple[World | Recorded, Agent, EpisodeMemory]:
-    """World, agent and memory, as the config says."""
+def make_parts(config: Config) -> tuple[Any, Agent, EpisodeMemory]:
+    """World (see world_of), agent and memory, as the config says."""
     world = world_of(config)
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]

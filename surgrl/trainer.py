@@ -5,6 +5,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,7 +36,8 @@ class Trainer(ABC):
                  quiet: bool):
         """Restore what was saved; open the logs."""
         from torch.utils.tensorboard import SummaryWriter
-        self.run, self.config, self.world, self.agent, self.memory = run, config, world, agent, memory
+        self.run, self.config, self.agent, self.memory = run, config, agent, memory
+        self.world: Any = world     # without a task a Recorded, in which nothing acts
         self.progress = run.restore(agent, memory)
         self.metrics = Table(run.folder / "metrics.csv", "update", self.progress.updates)
         self.scores = Table(run.folder / "eval.csv", "update", self.progress.updates)

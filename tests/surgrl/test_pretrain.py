@@ -25,7 +25,8 @@ from surgrl.video import write_video
 TINY = ["updates=3", "image.size=32", "agent.batch_size=8", "encoder={width: 4, pool: 2, latent_dim: 16}", "threads=1",
         "measure_every=2", "capacity=500", "recordings.view={eye: left}"]
 # Of clips or windows no longer than a tiny film.
-OPTIONS = {"tcn": {"near": 2, "far": 4, "share": 1}, "scvrl": {"length": 3, "clips": 4}, "darla": {"denoise_updates": 1}}
+OPTIONS = {"tcn": {"near": 2, "far": 4, "share": 1}, "scvrl": {"length": 3, "clips": 4},
+           "darla": {"denoise_updates": 1}}
 REFUSED = {"dear": "mask", "dbc": "rewards", "counts": "only pays a bonus"}
 
 
