@@ -57,7 +57,7 @@ def is_read(path: Path) -> bool:
         return False
     times = np.array([time for time, _ in pictures])
     expected = [(60 + 10 * number, 50, 40) for number in range(COUNT)]
-    return (len(pictures) == COUNT and np.abs(times - np.arange(COUNT) / RATE).max() < 2e-3
+    return (len(pictures) == COUNT and np.abs(times - times[0] - np.arange(COUNT) / RATE).max() < 2e-3
             and np.abs(np.array([colour for _, colour in pictures]) - expected).max() < 8)
 
 

@@ -17,6 +17,7 @@ STATE, ACTION = "/recording/state", "/recording/action"     # of what is no arm'
 # Places of a robot's motion, in order: the first that the bag has counts. A pose's topic, and its jaw's beside it.
 MEASURED = (("measured_cp", "jaw/measured_js"),)
 COMMANDED = (("servo_cp", "jaw/servo_jp"), ("interpolate_cp", "jaw/interpolate_jp"), ("move_cp", "jaw/move_jp"))
+TOGETHER = 5e-3     # s, within which what arms measure counts as one moment
 DRY_RUN = "/gate_node/dry_run/"     # what a gate would have sent
 
 
@@ -55,7 +56,7 @@ def _arms(reader: AnyReader, topics: dict[str, list[Connection]], kinds: tuple[t
 
 def _side_by_side(parts: list[tuple[str, tuple[str, ...], tuple[str, ...], Array, Array]]) -> Track:
     """At the times of the first part, from when on all are known; of the others the newest value by then."""
-    begin = max(times[0] for _, _, _, times, _ in parts)
+    begin = max(times[0] for _, _, _, times, _ in parts) - TOGETHER
     clock = parts[0][3][parts[0][3] >= begin]
     if not len(clock):
         clock = parts[0][3][-1:]

@@ -16,9 +16,8 @@ from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import CRCValidationError, StreamReader
 from mcap.writer import CompressionType, Writer
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
 from .bag_tracks import read_tracks
@@ -56,13 +55,13 @@ class BagReader:
             rest = self.path / DEMO_PART
             self.demo = rest if rest.is_file() else None
             self.state, self.action = read_tracks(self._reader, self._began)
-        except (AnyReaderError, ReaderError, McapError, OSError) as error:
-            self._stack.close()
-            raise UserError(f"{path}: cannot be read as a recording of ROS: {error}; copy it anew, "
-                            "or mend it: `ros2 bag reindex`") from error
-        except BaseException:
+        except UserError:
             self._stack.close()
             raise
+        except Exception as error:      # whatever damage makes mcap, rosbags, sqlite3, yaml and struct raise
+            self._stack.close()
+            raise UserError(f"{path}: cannot be read as a recording of ROS: {error or type(error).__name__}; copy it "
+                            "anew, or mend it: `ros2 bag reindex`") from error
         self.width, self.height = frame.width, frame.height
         self._count = sum(connection.msgcount for connection in self._connections)
         self.rate = self._usual_rate()
@@ -119,7 +118,7 @@ class BagReader:
                 if newest is None or stamp > newest:
                     newest = stamp
                     yield stamp, message
-        except (AnyReaderError, ReaderError) as error:
+        except Exception as error:      # as above
             raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew, or replay "
                             "the part before with --duration") from error
 

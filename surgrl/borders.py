@@ -9,7 +9,7 @@ from .policy.errors import UserError
 from .policy.spec import Array
 
 DARK = 24           # of 255: nothing darker is picture; borders of compressed video are noisy
-SHARE = 0.1         # of a row or column that must be picture: a letter or a spot of noise is not
+SHARE = 0.08        # of the fullest row or column: less is a letter that touches the picture, or noise
 LEAST = 0.2         # of the whole width and height: less is a dark recording, no border
 
 
@@ -22,8 +22,12 @@ def find_crop(pictures: Sequence[Array], *, inside: bool) -> tuple[int, int, int
     lightest = np.max([picture.max(axis=2) for picture in pictures], axis=0) if len(pictures) else np.zeros((1, 1))
     # A closing fills what was dark in every picture amid the tissue: a vessel, a shadow, an instrument's shaft.
     filled = cv2.morphologyEx((lightest > DARK).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
-    clean = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)).astype(bool)
-    rows, columns = (np.flatnonzero(clean.sum(axis=axis) >= SHARE * clean.any(axis=axis).sum()) for axis in (1, 0))
+    count, places, stats, _ = cv2.connectedComponentsWithStats(
+        cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)))
+    # The largest piece: letters in the border are pieces of their own.
+    clean = places == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if count > 1 else np.zeros_like(places, bool)
+    counts = clean.sum(axis=1), clean.sum(axis=0)
+    rows, columns = (np.flatnonzero(count > SHARE * count.max()) for count in counts)
     if not len(rows) or len(rows) < LEAST * height or len(columns) < LEAST * width:
         raise UserError("--crop auto: the pictures looked at are dark all over, so no border can be told from them; "
                         "give the crop as top,left,height,width")

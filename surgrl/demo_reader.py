@@ -1,6 +1,7 @@
 """An episode of `surgrl demos` as a recording: the scripted expert in the simulator."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -24,14 +25,10 @@ class DemoReader:
         self.path = Path(path)
         demo = read_demo(path)
         self.demo, self.task, self._frames = self.path, demo.task, demo.frames
-        env = make_env(demo.task, observation="state", eyes=())
-        try:
-            own = env.unwrapped
-            # A demonstration that was made with options of the task may have fewer or more channels than it has now.
-            channels = own.channels if len(own.channels) == demo.actions.shape[1] else ()
-            self.rate = 1 / own.dt if rate is None else rate
-        finally:
-            env.close()
+        usual, channels = _task(demo.task)
+        self.rate = usual if rate is None else rate
+        if len(channels) != demo.actions.shape[1]:      # made with an option of the task that adds some
+            channels = ()
         times = np.arange(len(demo.frames)) / self.rate
         self.duration: float | None = len(times) / self.rate
         self.height, self.width = demo.frames.shape[1:3]
@@ -67,3 +64,12 @@ class DemoReader:
         count = len(self._frames)
         return [self._frames[k] for k in np.unique(np.linspace(0, count - 1, GLIMPSES).round().astype(int))]
 
+
+@lru_cache
+def _task(task: str) -> tuple[float, tuple[tuple[str, str, float, float], ...]]:
+    """Hz of a task's steps; name, unit, low and high of each entry of its actions."""
+    env = make_env(task, observation="state", eyes=())
+    try:
+        return 1 / env.unwrapped.dt, tuple(tuple(channel) for channel in env.unwrapped.channels)
+    finally:
+        env.close()

@@ -1,0 +1,153 @@
+"""Sources of every kind: found, opened, read alike; and where their state and action come from."""
+
+import cv2
+import numpy as np
+import pytest
+
+from surgrl.policy.errors import UserError
+from surgrl.recordings import Source, find_recordings, open_recording
+from surgrl.view import View
+from tests.recordings.samples import frames, old_dataset, video
+
+
+def folder_of(path, count=6, suffix=".png", step=1):
+    path.mkdir(parents=True)
+    for number, picture in enumerate(frames(count)):
+        cv2.imwrite(str(path / f"frame{number * step:d}{suffix}"), picture[..., ::-1])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+def test_numbered_pictures_are_read_in_the_order_of_their_numbers(tmp_path, suffix):
+    path = folder_of(tmp_path / "a", 12, suffix)        # frame10 comes after frame9
+    with open_recording(path, view=View(rate=10)) as recording:
+        assert (recording.rate, recording.duration) == (10, pytest.approx(1.2)) and recording.state is None
+        pictures = list(recording.pictures())
+    assert [picture.time for picture in pictures] == pytest.approx(np.arange(12) / 10)
+    for picture, expected in zip(pictures, frames(12), strict=True):
+        assert np.abs(picture.rgb().astype(int) - expected).mean() < (4 if suffix in (".jpg", ".webp") else 1e-9)
+
+
+def test_a_missing_number_is_a_time_in_which_the_one_before_is_shown(tmp_path):
+    with open_recording(folder_of(tmp_path / "a", 3, step=25), view=View(rate=25)) as recording:
+        assert [picture.time for picture in recording.pictures()] == [0, 1, 2]
+    with open_recording(tmp_path / "a", view=View(rate=25)) as recording:
+        assert [picture.number for picture in recording.pictures(1.5)] == [1, 2]
+
+
+def test_pictures_take_the_times_that_a_file_tells(tmp_path):
+    path = folder_of(tmp_path / "a", 3)
+    (path / "timestamps.csv").write_text("frame0.png,10.0\nframe1.png,10.5\nframe2.png,12.0\n")
+    with open_recording(path) as recording:
+        assert [picture.time for picture in recording.pictures()] == [0, 0.5, 2.0]
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("1\n2\n", "2 times for 3 pictures"), ("1\n3\n2\n", "must rise"), ("1\nnan\n3\n", "must rise"),
+    ("1\n2\n9999\n", "less than 600 s"), ("a\nb\nc\n", "could not convert"), (None, "--image-rate")])
+def test_times_that_cannot_be_are_refused(tmp_path, text, told):
+    path = folder_of(tmp_path / "a", 3)
+    if text is not None:
+        (path / "timestamps.txt").write_text(text)
+    with pytest.raises(UserError, match=told):
+        open_recording(path)
+
+
+def test_pictures_that_are_not_one_recording_are_refused(tmp_path):
+    path = folder_of(tmp_path / "a", 3)
+    (path / "other1.png").write_bytes((path / "frame1.png").read_bytes())
+    with pytest.raises(UserError, match="same number"):
+        open_recording(path, view=View(rate=1))
+    (path / "other1.png").rename(path / "cover.png")
+    with pytest.raises(UserError, match="no number in its name"):
+        open_recording(path, view=View(rate=1))
+
+
+def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
+    pytest.importorskip("pyarrow")
+    video(tmp_path / "b.MP4", frames(3))
+    folder_of(tmp_path / "cases" / "one")
+    old_dataset(tmp_path / "set")
+    (tmp_path / "demos").symlink_to(demos)
+    (tmp_path / "notes.txt").write_text("no recording")
+    found = find_recordings([tmp_path])
+    assert found == [Source(tmp_path / "b.MP4"), Source(tmp_path / "cases" / "one"),
+                     *(Source(tmp_path / "demos" / f"episode-00000{k}.npz") for k in (0, 1)),
+                     Source(tmp_path / "set", 0), Source(tmp_path / "set", 1)]
+    for source in found:
+        with open_recording(source, view=View(rate=25)) as recording:
+            assert len(list(recording.pictures())) >= 3 and len(recording.glimpses()) >= 1
+            assert isinstance(recording.tags, dict) and recording.width == 64
+
+
+def test_a_dataset_of_version_2_1_gives_pictures_state_and_action(tmp_path):
+    pytest.importorskip("pyarrow")
+    old_dataset(tmp_path / "set")
+    with open_recording(Source(tmp_path / "set", 1)) as recording:
+        assert (recording.rate, recording.duration, recording.task) == (25, pytest.approx(0.4), "lift the flap")
+        assert recording.state.names == ("x", "jaw") and recording.action.names == ("action_0", "action_1")
+        assert recording.state.values[3] == pytest.approx([1.6, 1.7]) and recording.state.time[3] == 3 / 25
+        pictures = list(recording.pictures())
+    assert np.abs(pictures[7].rgb().astype(int) - frames(10)[7]).mean() < 6
+    with open_recording(Source(tmp_path / "set", 1)) as recording:
+        assert [picture.number for picture in recording.pictures(0.2)] == [5, 6, 7, 8, 9]
+
+
+def test_a_dataset_wants_its_episode_and_its_camera_named(tmp_path):
+    pytest.importorskip("pyarrow")
+    old_dataset(tmp_path / "set")
+    with pytest.raises(UserError, match="2 episodes, and no episode is named"):
+        open_recording(tmp_path / "set")
+    with pytest.raises(UserError, match="laparoscope_left"):
+        open_recording(Source(tmp_path / "set", 0), "observation.images.right")
+
+
+def test_a_dataset_that_leads_out_of_its_folder_is_not_followed(tmp_path):
+    pytest.importorskip("pyarrow")
+    old_dataset(tmp_path / "set")
+    info = tmp_path / "set/meta/info.json"
+    info.write_text(info.read_text().replace('"data/chunk', '"../../data/chunk'))
+    with pytest.raises(UserError, match="leads out of the dataset"):
+        open_recording(Source(tmp_path / "set", 0))
+
+
+def test_a_demonstration_tells_in_si_units_what_was_done(demos):
+    with open_recording(demos / "episode-000000.npz") as recording:
+        raw = np.load(recording.path)["actions"]
+        assert recording.task == "surgrl/Reach-v0" and recording.action.units == ("m/s",) * 3
+        assert recording.state.units[:4] == ("m", "m", "m", "1") and recording.state.units[-1] == "rad"
+        assert len(recording.state.time) == len(recording.action.time) + 1
+        speed = recording.action.values[0, 0] / raw[0, 0]
+        assert speed == pytest.approx(0.05) and (np.float32(recording.action.values / 0.05) == raw).all()
+
+
+def test_what_a_robot_did_is_read_out_of_a_bag(tmp_path):
+    from surgrl.bag_exchange import STORE, _header
+    from surgrl.bag_writer import BagWriter, Topic
+    types = STORE.types
+    bag = BagWriter(tmp_path / "bag", distro="kilted")
+
+    def put(name, message, stamp):
+        kind = message.__msgtype__
+        bag.write(Topic(name, kind, STORE.generate_msgdef(kind, ros_version=2)[0], STORE.hash_rihs01(kind), []),
+                  bytes(STORE.serialize_cdr(message, kind)), received=stamp, sent=stamp)
+
+    def pose(stamp, x):
+        return types["geometry_msgs/msg/PoseStamped"](_header(stamp, "base"), types["geometry_msgs/msg/Pose"](
+            types["geometry_msgs/msg/Point"](x, 0.0, 0.0), types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)))
+    for number, picture in enumerate(frames(5)):
+        stamp = 10**18 + number * 40_000_000
+        data = cv2.imencode(".png", picture)[1].ravel()
+        put("/camera/compressed", types["sensor_msgs/msg/CompressedImage"](_header(stamp, ""), "png", data), stamp)
+        for arm, part in (("PSM1", 0), ("PSM2", 1)):
+            put(f"/{arm}/measured_cp", pose(stamp + part, number + part / 2), stamp + part)
+        put("/PSM1/servo_cp", pose(stamp + 5, float(-number)), stamp + 5)
+        put("/gate_node/dry_run/servo_cp", pose(stamp + 6, 99.0), stamp + 6)
+    bag.close()
+    with open_recording(tmp_path / "bag") as recording:
+        state, action = recording.state, recording.action
+        assert recording.rate == 25
+    assert state.names[0] == "PSM1/x" and state.names[7] == "PSM2/x" and state.values[3, 0] == 3
+    assert state.values[3, 7] == 2.5        # PSM2's newest by PSM1's third time
+    assert action.names == ("x", "y", "z", "qx", "qy", "qz", "qw") and action.units[0] == "m"
+    assert list(action.values[:, 0]) == [0, -1, -2, -3, -4]     # the arm's, not the dry run's
