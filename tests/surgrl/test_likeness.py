@@ -1,6 +1,7 @@
 """The reward for looking like a demonstration: at the demonstration's own moments, in a config; what is refused."""
 
 import argparse
+import csv
 from importlib import import_module
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def test_a_config_can_make_it_the_only_reward(shown):
     moment = world.step(world.expert())
     assert moment.reward == pytest.approx(moment.info["reward_terms"]["likeness"]) and moment.reward < 0
     world.close()
+
+
+def test_an_agent_is_trained_on_it(shown, surgrl, tmp_path):
+    done = surgrl("train", "reach-demo", "name=like", "threads=1", f"image.render={SIDE}", "image.size=32",
+                  "memory.capacity=1000", "demos.episodes=1", "demos.updates=50", "steps=6", "eval.episodes=1",
+                  "agent.batch_size=8", "agent.hidden_dim=8", "agent.imitation=0", "objectives=[]",
+                  "encoder={width: 4, latent_dim: 16}", "env.options.max_episode_steps=8",
+                  "env.reward={distance: 0, success: 0}",
+                  f"env.likeness={{encoder: {shown[0]}, sources: ['{shown[1]}']}}", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "like" / "metrics.csv").open() as file:
+        assert all(float(row["batch/reward"]) < 0 for row in csv.DictReader(file))
 
 
 @pytest.mark.parametrize(("more", "said"), [
