@@ -221,10 +221,8 @@ def learnt_by(agent: Observer, config: PretrainConfig, progress: Progress, measu
     if "init" in config.encoder:
         entry = read_learnt(config.encoder["init"]).entry
     cpu = {name: value.cpu() for name, value in agent.encoder.state_dict().items()}
-    side = config.image.size
-    return Learnt(entry, (3 * config.image.stack, side, side), cpu,
-                  {} if compared is None else {name: value.cpu() for name, value in
-                                               compared.project.state_dict().items()},
-                  compared is not None and getattr(compared, "views", 1) == 1,
-                  {"config": plain(config), "updates": progress.updates, "held_out": measured,
-                   "torch": str(torch.__version__)})
+    project = {} if compared is None else {name: value.cpu() for name, value in compared.project.state_dict().items()}
+    return Learnt(entry, (agent.encoder.channels, *agent.encoder.size), cpu, project,
+                  unit=compared is not None and getattr(compared, "views", 1) == 1,     # as triplets are compared
+                  origin={"config": plain(config), "updates": progress.updates, "held_out": measured,
+                          "torch": str(torch.__version__)})
