@@ -23,6 +23,7 @@ TASK = "recordings"         # what a bundle says that was made for no task of th
 HEIGHT = 120                # px, least of the frames that travel in a bundle
 PER_RECORDING = 40          # frames of each that the profile is fitted to, at most
 STRAY = 0.02                # of half the action's range; less than this beyond it is no more than rounding
+UNKNOWN = 60.0              # s, that a recording is taken to last which does not say
 FITTED = 20                 # recordings that it is fitted to, at most
 
 
@@ -114,8 +115,9 @@ def fit_recorded(config: Config, image: ImageSpec) -> FrameProfile | None:
     frames: list[Array] = []
     episodes: list[int] = []
     for episode, source in enumerate(choose(config.recordings, config.seed)[0][:FITTED]):
-        every = list(_camera_frames(source, config, image))
-        chosen = every[::max(1, len(every) // PER_RECORDING)]
+        with open_recording(source, config.recordings.topic or None) as video:
+            length = (video.duration or UNKNOWN) * image.rate
+        chosen = list(islice(_camera_frames(source, config, image), 0, None, max(1, int(length / PER_RECORDING))))
         frames += chosen
         episodes += [episode] * len(chosen)
     if len(frames) < LEAST_FRAMES or len(set(episodes)) < FOLDS:
