@@ -12,6 +12,7 @@ from .policy.errors import UserError
 # name -> (module, what it does). A module has add_arguments(parser) and run(args).
 COMMANDS = {
     "train": ("train", "train an agent as a YAML config says, or go on with an interrupted run"),
+    "pretrain": ("pretrain", "learn an encoder from recordings alone: videos, bags, datasets; no simulator is needed"),
     "demos": ("demos", "record episodes of a task's scripted expert as files that training reads"),
     "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
     "report": ("report", "compare runs on one HTML page: curves with intervals, tables, losses, videos"),

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .card import CARD, card
-from .config import plain
+from .config import Config, plain
 from .evaluate import BundlePolicy, evaluate
 from .files import atomic_folder
 from .frames import fit_profile
@@ -25,9 +25,10 @@ from .policy.errors import UserError
 from .policy.image import prepare
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
+from .recorded import TASK, Recorded, fit_recorded, golden_frames
 from .run import Run
-from .train import make_agent_for
-from .world import FIRST_UNSEEN_SEED, World, camera_world, training_world
+from .train import make_agent_for, world_of
+from .world import FIRST_UNSEEN_SEED, World, camera_world
 
 GOLDEN_FRAMES = 6
 PARITY = 1e-5           # of the action's [-1, 1]: onnxruntime against torch, float32 on a CPU
@@ -58,7 +59,10 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
     """The policy of a run as a bundle in folder `out`, scored on `episodes` unseen seeds if any."""
     run = Run(run_folder)
     config = run.config()
-    world = training_world(config)
+    world = world_of(config)
+    if episodes and isinstance(world, Recorded):
+        raise UserError(f"{run_folder}: was learnt from recordings alone: there is no task to score it in; leave out "
+                        f"--episodes {episodes}")
     agent = make_agent_for(config, world)
     progress = run.restore(agent)
     if progress.updates == 0:
@@ -70,16 +74,19 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
         "torch": torch.__version__, "commit": _commit(), "config": plain(config)}
     policy = agent.policy().eval().cpu()
     with atomic_folder(out) as folder:
-        bundle = PolicyBundle(folder, config.env.id, world.image, world.proprio, world.action, origin,
+        bundle = PolicyBundle(folder, config.env.id or TASK, world.image, world.proprio, world.action, origin,
                               getattr(policy, "state_dim", 0))
-        frames, proprio, planes = _golden_inputs(bundle)
+        frames, proprio, planes = _golden_inputs(bundle, config)
         inputs = _inputs(planes, proprio)
         actions, states = _actions(policy, inputs, bundle.state)
         if bundle.state:
             inputs["state"] = states
         _write_onnx(policy, inputs, bundle.onnx)
         _prove_parity(bundle.onnx, inputs, actions)
-        fit_profile(config.env.id, world.image, config.env.options).save(folder / PROFILE)
+        profile = (fit_profile(config.env.id, world.image, config.env.options) if config.env.id else
+                   fit_recorded(config, world.image))
+        if profile is not None:
+            profile.save(folder / PROFILE)
         bundle.write(frames, proprio, actions)
         if episodes:
             camera = camera_world(bundle)
@@ -93,19 +100,29 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
     return PolicyBundle.load(out)
 
 
-def _golden_inputs(bundle: PolicyBundle) -> tuple[Array, Array, Array]:
-    """The expert's first frames of an unseen episode (n, H, W, 3), proprio (n, P), network input (n, C, h, w)."""
+def _golden_inputs(bundle: PolicyBundle, config: Config) -> tuple[Array, Array, Array]:
+    """Camera frames (n, H, W, 3), proprio (n, P), network input (n, C, h, w): of the expert's first steps in an unseen
+    episode, or of a recording."""
+    if config.env.id:
+        frames, proprio = _expert_inputs(bundle)
+    else:
+        frames = golden_frames(config, bundle.image, GOLDEN_FRAMES)
+        proprio = np.zeros((len(frames), 0), np.float32)
+    seen = [prepare(frame, bundle.image) for frame in frames]
+    stack = bundle.image.stack
+    padded = [seen[0]] * (stack - 1) + seen         # an episode's first frame repeats
+    planes = [np.concatenate(padded[k:k + stack], axis=2).transpose(2, 0, 1) for k in range(len(seen))]
+    return frames, proprio, np.ascontiguousarray(np.stack(planes))
+
+
+def _expert_inputs(bundle: PolicyBundle) -> tuple[Array, Array]:
     world: World = camera_world(bundle)
     moments = [world.reset(seed=FIRST_UNSEEN_SEED - 1)]
     while len(moments) < GOLDEN_FRAMES:
         moments.append(world.step(world.expert()))
     world.close()
-    seen = [prepare(moment.frame, bundle.image) for moment in moments]
-    stack = bundle.image.stack
-    padded = [seen[0]] * (stack - 1) + seen         # an episode's first frame repeats
-    planes = [np.concatenate(padded[k:k + stack], axis=2).transpose(2, 0, 1) for k in range(len(seen))]
     frames, proprio = (np.stack([getattr(moment, name) for moment in moments]) for name in ("frame", "proprio"))
-    return frames, proprio, np.ascontiguousarray(np.stack(planes))
+    return frames, proprio
 
 
 def _inputs(planes: Array, proprio: Array) -> dict[str, Array]:

@@ -143,6 +143,8 @@ def training_world(config: Config, **options: Any) -> World:
 
     options: of the environment, before those of the config.
     """
+    if not config.env.id:
+        raise UserError(f"{config.name} was learnt from recordings alone: there is no task (env.id) to try it in")
     side = config.image.render
     env = make_env(config.env.id, **{"image_size": (side, side), **config.env.options, **options})
     height, width = CAMERA_SIZE
@@ -152,6 +154,9 @@ def training_world(config: Config, **options: Any) -> World:
                       rate=round(1 / env.unwrapped.dt, 6),
                       focal=round(float(env.unwrapped.camera.intrinsics(height, width)[1, 1]) / height, 4))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
+    if config.env.likeness.encoder:
+        from .likeness import Likeness
+        env = Likeness(env, config.env.likeness, drawn)
     world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
                   reward=config.env.reward)
     if config.env.reward:       # a term that does not exist is told now, not in the midst of a training
