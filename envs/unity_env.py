@@ -12,10 +12,10 @@ from .camera import Camera
 from .geometry import Array
 from .scene import Channel
 from .scenes.unity import Action, Behaviour, Sight, UnityScene
-from .scenes.unity_link import PlayerError
-from .scenes.unity_sight import as_bytes, fit, newest_rgb
+from .scenes.unity_sight import fit
 from .unity_actions import native_action, native_space, neutral
 from .unity_presets import Preset, chosen
+from .unity_sensors import Sensors, Tally
 
 OBSERVATIONS, ACTIONS = ("image", "state"), ("box", "native")
 EDITOR_PORT = 5004      # on which Unity's editor looks for a trainer
@@ -81,21 +81,20 @@ class UnityEnv(gymnasium.Env):
             self.unity.reset()
             self.behaviour = self._choose(behaviour)
             self.preset: Preset = chosen(preset, candidates, self.behaviour)
-            self._success = self.preset.success if success is None else success
-            if not (self._success in ("statistic", "end") or isinstance(self._success, (int, float))):
-                raise ValueError(f"success is {success!r}; it must be statistic, end, or the least reward that tells it")
+            self._tally = Tally(self.preset.success if success is None else success)
             self.dt = self.preset.dt if dt is None else float(dt)
             self.camera = Camera("unity_camera", (0, 0, 0), (0, 0, 1), fov, near=0.01, far=10.0, up=(0, -1, 0))
             if not 1e-3 <= self.dt <= 10:
                 raise ValueError(f"dt is {self.dt} s; it must be from 0.001 to 10")
             self.metadata = {**self.metadata, "render_fps": max(1, round(1 / self.dt))}
-            self._sensors(camera)
-            self._agent, self._others = -1, set()
-            self._over, self._fresh, self._won, self._statistics = True, True, False, {}
+            self._sensors = Sensors(self.behaviour, self.preset, camera=camera,
+                                    needed=self._with_image or render_mode is not None)
+            self._agent, self._others = -1, set()       # ids
+            self._over = self._fresh = True
             self._sight: Sight | None = self._mine()
             self._begin()
             self._spaces()
-            if no_graphics and self._with_image and np.ptp(self._picture()) == 0:
+            if no_graphics and self._with_image and np.ptp(self._sensors.picture(self._shown)) == 0:
                 raise ValueError("no_graphics: the camera's picture is all of one colour, as Unity draws nothing "
                                  "without graphics; leave it out (a display, or xvfb-run), or observation=state")
         except BaseException:
@@ -110,7 +109,7 @@ class UnityEnv(gymnasium.Env):
     @property
     def tells_mask(self) -> bool:
         """Whether info holds the instrument's mask."""
-        return self._with_image and self._mask is not None
+        return self._with_image and self._sensors.tells_mask
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """The next episode. options: {"parameters": {...}}, which Unity hears before it begins.
@@ -142,23 +141,20 @@ class UnityEnv(gymnasium.Env):
         sight = self._sight
         taken = (native_action(action, self.behaviour) if self._native
                  else self.preset.acting.unity(self._checked(action), sight.allowed))
-        self._fresh, self._statistics, ended = False, {}, None
-        while ended is None:
-            ended, self._sight = self._advance(taken)
-            taken = None
-            if self._sight is not None:
-                break
-        self._over = ended is not None
-        seen = ended or self._sight
+        self._fresh, seen = False, None
+        self._tally.begin(episode=False)
+        while seen is None:
+            ended = self._advance(taken)
+            taken, seen = None, ended or self._sight
         terminated, truncated = self._over and not seen.truncated, self._over and seen.truncated
-        self._note_success(seen.reward, terminated)
+        self._tally.judge(seen.reward, terminated)
         terms = {"agent": seen.message.reward, "group": seen.message.group_reward}
         self._shown = seen
         return self._observe(), seen.reward, terminated, truncated, self._info(terms, terminated)
 
     def render(self) -> Array | None:
         """The camera's picture at render_size: (H, W, 3) uint8 RGB."""
-        return None if self.render_mode is None else fit(self._picture(), self.render_size)
+        return None if self.render_mode is None else fit(self._sensors.picture(self._shown), self.render_size)
 
     def close(self) -> None:
         """Unity quits."""
@@ -167,22 +163,22 @@ class UnityEnv(gymnasium.Env):
     def _begin(self) -> None:
         """Wait for the new episode's first decision."""
         while self._sight is None:
-            _, self._sight = self._advance(None)
-        self._agent, self._over, self._fresh, self._won = self._sight.agent, False, True, False
-        self._shown, self._statistics = self._sight, {}
+            self._advance(None)
+        self._agent, self._over, self._fresh, self._shown = self._sight.agent, False, True, self._sight
+        self._tally.begin(episode=True)
 
-    def _advance(self, taken: Action | None) -> tuple[Sight | None, Sight | None]:
-        """One exchange; agents that are not ours do nothing. How our episode ended, and our next decision, if any."""
+    def _advance(self, taken: Action | None) -> Sight | None:
+        """One exchange; agents that are not ours do nothing. The end of our episode, if it came."""
         mine, name = self._sight, self.behaviour.name
         answers = {key: [taken if sight is mine and taken is not None else neutral(sight.behaviour, sight.allowed)
                          for sight in sights] for key, sights in self.unity.decisions.items()}
         self._others |= {sight.agent for sight in self.unity.decisions.get(name, ()) if sight is not mine}
         self.unity.step(answers)
-        for key, values in self.unity.heard.statistics.items():
-            self._statistics.setdefault(key, []).extend(value.value for value in values)
+        self._tally.hear(self.unity.heard.statistics)
         ended = next((sight for sight in self.unity.endings.get(name, ()) if sight.agent == self._agent), None)
         self._over = self._over or ended is not None
-        return ended, self._mine()
+        self._sight = self._mine()
+        return ended
 
     def _mine(self) -> Sight | None:
         """Our agent's decision; as an episode begins, its id may be a new one."""
@@ -201,40 +197,14 @@ class UnityEnv(gymnasium.Env):
             raise ValueError(f"behaviour {name!r}: the scene has {', '.join(map(repr, known))}; choose one")
         return next(iter(known.values()))
 
-    def _sensors(self, camera: str | int) -> None:
-        """Which observation is the camera, which the mask, which are vectors."""
-        entries = self.behaviour.observations
-        pictures = [k for k, entry in enumerate(entries) if entry.picture]
-        self._mask = next((k for k in pictures if entries[k].name.split("?")[0].lower() == "mask"), None)
-        pictures = [k for k in pictures if k != self._mask]
-        self._vectors = [k for k, entry in enumerate(entries) if len(entry.shape) == 1]
-        named = {entries[k].name: k for k in pictures}
-        if camera in named:
-            self._camera = named[camera]
-        elif isinstance(camera, int) and 0 <= camera < len(pictures):
-            self._camera = pictures[camera]
-        elif self._with_image or camera != 0 or self.render_mode:
-            raise ValueError(f"camera {camera!r}: the scene's sensors with pictures are {list(named)}; choose one by "
-                             "name or number, or observation=state where there is none")
-        else:
-            self._camera = None
-
     def _spaces(self) -> None:
         box = gymnasium.spaces.Box
-        sizes = [self.behaviour.observations[k].shape[0] for k in self._vectors]
-        if self.preset.vector:
-            start = sum(sizes[:sizes.index(self.preset.vector)])
-            self.proprio_names = tuple(name for name, _ in self.preset.proprio)
-            self._own = [start + place for _, place in self.preset.proprio]
-        else:
-            self._own = list(range(sum(sizes)))
-            self.proprio_names = tuple(f"vector_{k}" for k in self._own)
-        spaces: dict[str, gymnasium.Space] = {"proprio": box(-np.inf, np.inf, (len(self._own),), np.float32)}
+        self.proprio_names = self._sensors.names
+        spaces: dict[str, gymnasium.Space] = {"proprio": box(-np.inf, np.inf, (len(self.proprio_names),), np.float32)}
         if self._with_image:
-            height, width = self.image_size or self.behaviour.observations[self._camera].shape[:2]
-            spaces["image"] = box(0, 255, (height, width, 3), np.uint8)
+            spaces["image"] = box(0, 255, (*(self.image_size or self._sensors.size), 3), np.uint8)
         else:
-            spaces["state"] = box(-np.inf, np.inf, (sum(sizes),), np.float32)
+            spaces["state"] = box(-np.inf, np.inf, (self._sensors.numbers,), np.float32)
         self.observation_space = gymnasium.spaces.Dict(spaces)
         self.action_space = (native_space(self.behaviour) if self._native
                              else box(-1.0, 1.0, (len(self.channels),), np.float32))
@@ -248,42 +218,20 @@ class UnityEnv(gymnasium.Env):
             raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
         return action
 
-    def _picture(self) -> Array:
-        """The camera's newest frame, at its own size."""
-        return newest_rgb(as_bytes(self._shown.observation(self._camera)),
-                          self._shown.message.observations[self._camera].mapping)
-
     def _observe(self) -> dict[str, Array]:
-        vectors = [self._shown.observation(k) for k in self._vectors]
-        state = np.concatenate(vectors) if vectors else np.zeros(0, np.float32)
+        state = self._sensors.state(self._shown)
         if self._with_image:
-            return {"proprio": state[self._own], "image": fit(self._picture(), self.image_size)}
-        return {"proprio": state[self._own], "state": state}
-
-    def _note_success(self, reward: float, terminated: bool) -> None:
-        if self._success == "statistic":
-            told = self._last("success")
-            self._won = self._won or (told is not None and told > 0.5)
-        else:
-            self._won = self._won or (terminated if self._success == "end" else reward >= self._success)
-
-    def _last(self, name: str) -> float | None:
-        """The last value of a statistic of that name, as it is or at the end of a path: Episode/Success."""
-        return next((values[-1] for key, values in self._statistics.items() if key.split("/")[-1].lower() == name), None)
+            return {"proprio": state[self._sensors.own],
+                    "image": fit(self._sensors.picture(self._shown), self.image_size)}
+        return {"proprio": state[self._sensors.own], "state": state}
 
     def _info(self, terms: dict[str, float], terminated: bool = False) -> dict[str, Any]:
-        info: dict[str, Any] = {"reward_terms": terms, "success": self._won, "failure": terminated and not self._won,
-                                "statistics": {key: values[-1] for key, values in self._statistics.items()}}
-        for name in ("cost", "distance"):
-            told = self._last(name)
-            if told is not None:
-                info[name] = told
+        won = self._tally.won
+        info = {"reward_terms": terms, "success": won, "failure": terminated and not won, **self._tally.told()}
         if self.behaviour.branches:
             info["action_mask"] = tuple(free.astype(np.int8) for free in self._shown.allowed)
         if self.tells_mask:
-            shown = as_bytes(self._shown.observation(self._mask))
-            mask = fit(np.repeat(shown[:, :, :1], 3, axis=2), self.image_size)
-            info["mask"] = (mask[:, :, 0] > 127).astype(np.uint8)
+            info["mask"] = self._sensors.mask(self._shown, self.image_size)
         return info
 
 
@@ -310,5 +258,3 @@ def _size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
         raise ValueError(f"{name} is {size}; it must be (height, width), whole numbers from 16 to 2160 px")
     return size
 
-
-__all__ = ["PlayerError", "UnityEnv", "make_unity"]

@@ -32,7 +32,7 @@ COMMANDS = {
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "gymnasium": "sim", "pybullet": "sim", "torch": "learn",
           "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn", "sklearn": "learn", "rclpy": "ros",
-          "rich": "monitor"}
+          "rich": "monitor", "grpc": "unity", "google": "unity", "google.protobuf": "unity"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if isinstance(error, ConnectionError) and error.errno is None:     # a scene of another process; it says which
+            return _refuse(str(error))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""

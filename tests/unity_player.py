@@ -1,4 +1,4 @@
-"""A headless stand-in for a built Unity player: it speaks the client's side of ML-Agents, in the order that the C# does.
+"""A headless stand-in for a built Unity player: it speaks the client's side of ML-Agents, in the C#'s own order.
 
     python tests/unity_player.py --actions multi --mlagents-port 5004
 
@@ -10,8 +10,10 @@ a step with an action of zeros. `--log` writes what it was told.
 import argparse
 import json
 import os
+import socket
 import struct
 import sys
+import threading
 import time
 import uuid
 import zlib
@@ -199,6 +201,8 @@ class Academy:
         self.log["seed"], self.log["trainer"] = reply.input.init.seed, reply.input.init.package
         rng = np.random.default_rng(reply.input.init.seed)
         reply = self.exchange(message())
+        if reply.header.status != OK:
+            return 0
         self.hear(reply)
         self.agents = [Agent("Scope?team=0", options.actions, options, options.size > 0, self.episodes(rng))
                        for _ in range(options.agents)]
@@ -319,6 +323,32 @@ class Academy:
         reset = reply.input.rl.command == RESET
         self.log["resets"] += reset
         return reset
+
+
+class Beside(threading.Thread):
+    """A stand-in in a thread of this process, for tests that are not about processes."""
+
+    def __init__(self, *words):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        super().__init__(daemon=True)
+        self.options, self.error, self.log = arguments([*words, "--mlagents-port", str(self.port)]), None, {}
+        self.start()
+
+    def run(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:      # a channel that finds nobody waits a second before it looks again
+            with socket.socket() as line:
+                if line.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            time.sleep(0.01)
+        try:
+            academy = Academy(self.options)
+            self.log = academy.log
+            academy.run()
+        except Exception as error:
+            self.error = error
 
 
 def message():

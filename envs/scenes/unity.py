@@ -66,7 +66,7 @@ class Action(NamedTuple):
 
 
 class UnityScene:
-    """Decisions and endings of the last message, by behaviour. Used from one thread; close it, or use `with`."""
+    """Decisions and endings of the last message, by behaviour. To be used from one thread."""
 
     def __init__(self, player: Any = None, *, port: int = 0, arguments: Sequence[str] = (), layout: str = "auto",
                  seed: int = 0, start_time: float = 60.0, answer_time: float = 60.0):
@@ -119,12 +119,6 @@ class UnityScene:
         self._link.close()
         if self._player is not None:
             self._player.close()
-
-    def __enter__(self) -> "UnityScene":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
 
     def _gone(self) -> str:
         return "" if self._player is None else self._player.gone()
@@ -215,11 +209,13 @@ def _acting(brain: Any) -> tuple[int, tuple[int, ...]]:
 
 def _allowed(behaviour: Behaviour, mask: Sequence[bool]) -> tuple[Array, ...]:
     """What the mask, true for a choice that is forbidden, leaves of each branch."""
+    if not (behaviour.branches or mask):
+        return ()
     free = ~np.array(mask, dtype=bool) if len(mask) else np.ones(sum(behaviour.branches), dtype=bool)
     if free.size != sum(behaviour.branches):
         raise ValueError(f"behaviour {behaviour.name!r}: a mask of {free.size} choices; "
                          f"its branches have {sum(behaviour.branches)}")
-    parts = tuple(np.split(free, np.cumsum(behaviour.branches)[:-1])) if behaviour.branches else ()
+    parts = tuple(np.split(free, np.cumsum(behaviour.branches)[:-1]))
     if not all(part.any() for part in parts):
         raise ValueError(f"behaviour {behaviour.name!r}: a mask that forbids every choice of a branch")
     return parts

@@ -71,7 +71,7 @@ class UnityLink:
         self._call: _Call | None = None         # the one that waits for our answer
         self._lock = threading.Lock()
         self._open: _Call | None = None         # whichever is in a handler now
-        self._pool = DaemonPool(3)              # a call, a stranger's, and one to spare
+        self._pool = DaemonPool(2)              # a call, and a stranger's
         self._server = grpc.server(self._pool, options=[
             ("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED)])

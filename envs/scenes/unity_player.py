@@ -1,5 +1,6 @@
 """A built Unity player as a process of ours: found, started, watched, ended."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -38,7 +39,7 @@ class Player:
     def __init__(self, words: Sequence[str], port: int, arguments: Sequence[str] = ()):
         """Start it; arguments: further ones. Unity's own arguments come before --mlagents-port, of which the last
         counts."""
-        self._printed = tempfile.TemporaryFile()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the player
         try:
             self.process = subprocess.Popen([*words, *arguments, PORT_WORD, str(port)], stdin=subprocess.DEVNULL,
                                             stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True)
@@ -60,10 +61,8 @@ class Player:
 
     def close(self) -> None:
         """Wait for it to quit, then end it. May be called again."""
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(QUIT_TIME)
-        except subprocess.TimeoutExpired:
-            pass
         self._end()
         self._printed.close()
 

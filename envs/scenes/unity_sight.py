@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import cv2
@@ -19,7 +20,9 @@ class Observed(NamedTuple):
 
     name: str                   # the sensor's; empty before API 1.5
     shape: tuple[int, ...]      # as arrays come: (H, W, C) of a picture, (N,) of a vector
-    channels_first: bool        # how a picture travels
+    sent: tuple[int, ...]       # as it travels
+    numbers: int                # in all
+    channels_first: bool        # whether a picture travels so
     kind: str = "default"       # or "goal"
 
     @property
@@ -30,12 +33,12 @@ class Observed(NamedTuple):
 
 def observed(message: Any, channels_first: bool) -> Observed:
     """What an Observation message is of. ValueError for a shape that nothing can have."""
-    shape = tuple(message.shape)
-    if not (1 <= len(shape) <= 4 and all(side >= 1 for side in shape) and np.prod(shape, dtype=float) <= LARGEST):
-        raise ValueError(f"observation {message.name!r} has the shape {shape}")
-    if channels_first and len(shape) == 3:
-        shape = (shape[1], shape[2], shape[0])
-    return Observed(message.name, shape, channels_first, "goal" if message.kind == 1 else "default")
+    sent = shape = tuple(message.shape)
+    if not (1 <= len(sent) <= 4 and all(side >= 1 for side in sent) and prod(sent) <= LARGEST):
+        raise ValueError(f"observation {message.name!r} has the shape {sent}")
+    if channels_first and len(sent) == 3:
+        shape = (sent[1], sent[2], sent[0])
+    return Observed(message.name, shape, sent, prod(sent), channels_first, "goal" if message.kind == 1 else "default")
 
 
 def decode(message: Any, spec: Observed) -> Array:
@@ -43,16 +46,16 @@ def decode(message: Any, spec: Observed) -> Array:
 
     ValueError where it is not what the spec says: another shape, a damaged PNG, numbers that are not finite.
     """
-    if observed(message, spec.channels_first).shape != spec.shape:
-        raise ValueError(f"observation {spec.name!r} changed its shape from {spec.shape} to {tuple(message.shape)}")
+    if tuple(message.shape) != spec.sent:
+        raise ValueError(f"observation {spec.name!r} changed its shape from {spec.sent} to {tuple(message.shape)}")
     if message.compression == PNG:
         return _from_pngs(message.png, spec, message.mapping)
     if message.compression:
         raise ValueError(f"observation {spec.name!r} is compressed in an unknown way, {message.compression}")
     numbers = np.array(message.floats.data, dtype=np.float32)
-    if numbers.size != np.prod(spec.shape):
-        raise ValueError(f"observation {spec.name!r} holds {numbers.size} numbers; its shape {spec.shape} "
-                         f"has {np.prod(spec.shape)}")
+    if numbers.size != spec.numbers:
+        raise ValueError(f"observation {spec.name!r} holds {numbers.size} numbers; its shape {spec.sent} "
+                         f"has {spec.numbers}")
     if not np.isfinite(numbers).all():
         raise ValueError(f"observation {spec.name!r} holds numbers that are not finite")
     if spec.picture and spec.channels_first:
