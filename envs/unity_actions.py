@@ -70,8 +70,13 @@ def native_space(behaviour: Behaviour) -> gymnasium.Space:
     return gymnasium.spaces.Tuple((box, choices)) if behaviour.continuous else choices
 
 
-def native_action(action: Any, behaviour: Behaviour) -> Action:
-    """A sample of native_space -> the action."""
+def native_action(action: Any, behaviour: Behaviour, allowed: Sequence[Array]) -> Action:
+    """A sample of native_space -> the action. ValueError for a choice that is not allowed now."""
     numbers, choices = action if behaviour.continuous and behaviour.branches else (
         (action, ()) if behaviour.continuous else ((), action))
-    return Action(np.asarray(numbers, dtype=float), np.atleast_1d(np.asarray(choices)))
+    chosen = np.atleast_1d(np.asarray(choices))
+    for k, (choice, free) in enumerate(zip(chosen, allowed, strict=True)):
+        if choice not in np.flatnonzero(free):
+            raise ValueError(f"choice {choice} of branch {k} of {behaviour.name}; allowed now: "
+                             f"{np.flatnonzero(free).tolist()}")
+    return Action(np.asarray(numbers, dtype=float), chosen)

@@ -139,7 +139,7 @@ class UnityEnv(gymnasium.Env):
         if self._over:
             raise ValueError("the episode is over; call reset first")
         sight = self._sight
-        taken = (native_action(action, self.behaviour) if self._native
+        taken = (native_action(action, self.behaviour, sight.allowed) if self._native
                  else self.preset.acting.unity(self._checked(action), sight.allowed))
         self._fresh, seen = False, None
         self._tally.begin(episode=False)

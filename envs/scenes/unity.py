@@ -156,7 +156,7 @@ class UnityScene:
                 continue
             entry = rl.actions.add(key=name)
             for sight, action in zip(waiting, chosen, strict=True):
-                _write(entry.value.value.add(), action, sight)
+                _write(entry.value.value.add(), action, sight.behaviour)
         rl.side_channel = self.side.flush()         # not before: an action that is refused takes nothing with it
         self._link.answer(message)
         output = self._link.receive(self._answer_time, "answer")
@@ -221,9 +221,8 @@ def _allowed(behaviour: Behaviour, mask: Sequence[bool]) -> tuple[Array, ...]:
     return parts
 
 
-def _write(message: Any, action: Action, sight: Sight) -> None:
+def _write(message: Any, action: Action, behaviour: Behaviour) -> None:
     """Into an AgentAction, in today's fields and in that of API 1.0. ValueError for one that cannot be."""
-    behaviour = sight.behaviour
     numbers = np.asarray(action.continuous, dtype=np.float32)
     choices = np.asarray(action.discrete)
     if numbers.shape != (behaviour.continuous,) or not np.isfinite(numbers).all():
@@ -232,10 +231,9 @@ def _write(message: Any, action: Action, sight: Sight) -> None:
     if choices.shape != (len(behaviour.branches),):
         raise ValueError(f"discrete action {choices} of {behaviour.name}; it must be a choice of each of the branches "
                          f"{behaviour.branches}")
-    for k, (choice, allowed) in enumerate(zip(choices, sight.allowed, strict=True)):
-        if not (float(choice).is_integer() and 0 <= choice < len(allowed) and allowed[int(choice)]):
-            raise ValueError(f"choice {choice} of branch {k} of {behaviour.name}; allowed now: "
-                             f"{np.flatnonzero(allowed).tolist()}")
+    for k, (choice, size) in enumerate(zip(choices, behaviour.branches, strict=True)):
+        if not (float(choice).is_integer() and 0 <= choice < size):     # forbidden ones Unity takes, as it always did
+            raise ValueError(f"choice {choice} of branch {k} of {behaviour.name}; it must be from 0 to {size - 1}")
     continuous, discrete = numbers.tolist(), [int(choice) for choice in choices]
     message.continuous.extend(continuous)
     message.discrete.extend(discrete)

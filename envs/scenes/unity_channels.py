@@ -137,7 +137,7 @@ def _packed(name: str, values: Sequence[Any]) -> bytes:
     except (TypeError, ValueError) as error:
         raise ValueError(f"parameter {name} is {values[0]!r}; it must be a number") from error
     if not np.isfinite(packed).all():
-        raise ValueError(f"parameter {name} is {[float(value) for value in values]}; it must be finite in float32")
+        raise ValueError(f"parameter {name} is {list(values)}; it must be finite in float32")
     return packed.tobytes()
 
 
