@@ -148,7 +148,7 @@ class UnityEnv(gymnasium.Env):
             taken, seen = None, ended or self._sight
         terminated, truncated = self._over and not seen.truncated, self._over and seen.truncated
         self._tally.judge(seen.reward, terminated)
-        terms = {"agent": seen.message.reward, "group": seen.message.group_reward}
+        terms = self._tally.terms(seen.message.reward, seen.message.group_reward)
         self._shown = seen
         return self._observe(), seen.reward, terminated, truncated, self._info(terms, terminated)
 

@@ -87,6 +87,12 @@ class Tally:
         else:
             self.won = self.won or (ended if self._success == "end" else reward >= self._success)
 
+    def terms(self, agent: float, group: float) -> dict[str, float]:
+        """The reward's named terms: those that the scene records as Reward/<name>, and what is left of the agent's."""
+        named = {key.split("/", 1)[1]: sum(values) for key, values in self._values.items()
+                 if key.lower().startswith("reward/")}
+        return {"agent": agent - sum(named.values()), "group": group, **named}
+
     def told(self) -> dict[str, Any]:
         """For info: all that was recorded, the last of each name; and cost and distance, if they are among it."""
         found: dict[str, Any] = {"statistics": {name: values[-1] for name, values in self._values.items()}}

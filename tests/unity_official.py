@@ -53,6 +53,9 @@ def main():
             spent, began = time.process_time(), time.perf_counter()
         numbers = rng.uniform(-1, 1, spec.continuous_size).astype(np.float32)
         choices = [rng.integers(size) for size in spec.discrete_branches]
+        for branch, forbidden in enumerate(decisions.action_mask or ()):
+            if forbidden[0][choices[branch]]:
+                choices[branch] = np.flatnonzero(~forbidden[0])[0]
         env.set_actions(name, ActionTuple(numbers[None], np.array([choices], np.int32)))
         env.step()
         decisions, endings = env.get_steps(name)

@@ -53,18 +53,21 @@ public class ColonAgent : EpisodeAgent
 
         float along = Along(), offset = LumenOffset();
         blindSteps = offset < 1f ? 0 : blindSteps + 1;
-        AddReward((along - before) / (insertionSpeed * controlStep) - 0.3f * offset - (touches ? 0.1f : 0f));
+        Reward("progress", (along - before) / (insertionSpeed * controlStep));
+        Reward("centring", -0.3f * offset);
+        Reward("wall", touches ? -0.1f : 0f);
+        Reward("force", 0f);            // not measured here
         before = along;
         Tell("cost", touches ? 1f : 0f);
         Tell("distance", Mathf.Max(0f, Length() - caecum - along));
         if (along >= Length() - caecum)
         {
-            AddReward(50f);
+            Reward("success", 50f);
             End(true);
         }
         else if (blindSteps >= 30)
         {
-            AddReward(-50f);
+            Reward("failure", -50f);
             End(false);
         }
     }

@@ -61,6 +61,13 @@ public abstract class EpisodeAgent : Agent
         Academy.Instance.StatsRecorder.Add(name, value, StatAggregationMethod.MostRecent);
     }
 
+    // A term of the reward, which surgrl's configs can weigh by its name: env.reward={wall: 0}.
+    protected void Reward(string name, float value)
+    {
+        AddReward(value);
+        Academy.Instance.StatsRecorder.Add("Reward/" + name, value, StatAggregationMethod.Sum);
+    }
+
     protected float Draw(float low, float high)
     {
         return low + (high - low) * (float)random.NextDouble();

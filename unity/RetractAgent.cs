@@ -67,11 +67,13 @@ public class RetractAgent : EpisodeAgent
         float seen = Exposed();
         exposedSteps = seen >= 0.8f ? exposedSteps + 1 : 0;
         float away = Vector3.Distance(tip.position, grasped ? lesion.position : tissueEdge.position);
-        AddReward(-0.01f + 0.05f * seen - (grasped ? 0f : away));
+        Reward("time", -0.01f);
+        Reward("exposed", 0.05f * seen);
+        Reward("away", grasped ? 0f : -away);
         Tell("distance", away);
         if (exposedSteps * controlStep >= 0.5f)
         {
-            AddReward(10f);
+            Reward("success", 10f);
             End(true);
         }
     }

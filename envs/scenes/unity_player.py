@@ -17,9 +17,11 @@ LAST_WORDS = 300        # characters of what it printed, for an error
 def command_of(player: Any) -> list[str]:
     """The words that start a player: a path, or a list of words. ValueError where there is none that can be run."""
     words = [player] if isinstance(player, (str, os.PathLike)) else player
-    if not (isinstance(words, (list, tuple)) and words and all(isinstance(word, (str, os.PathLike)) for word in words)):
+    sound = isinstance(words, (list, tuple)) and words and isinstance(words[0], (str, os.PathLike)) and all(
+        isinstance(word, (str, os.PathLike, int, float)) for word in words)     # YAML reads a number as one
+    if not sound:
         raise ValueError(f"player {player!r} must be the path of a built Unity player, or a list of words")
-    words = [os.fspath(word) for word in words]
+    words = [str(word) for word in words]
     path = Path(words[0])
     if len(path.parts) > 1 or path.exists():        # otherwise a command that the shell's PATH finds
         if path.is_dir():

@@ -21,6 +21,14 @@ PLAYER = [sys.executable, str(ROOT / "tests" / "unity_player.py"), "--size", "16
 SMALL = {"image_size": (16, 16)}
 
 
+def left(before):
+    """Threads that were not there before; gRPC's own, which ends a server, takes a moment to end itself."""
+    deadline = time.monotonic() + 2
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return set(threading.enumerate()) - before
+
+
 def until_lost(env):
     """Steps until the player is lost; the error, and the seconds that its step took."""
     env.reset()
@@ -51,18 +59,13 @@ def test_a_player_that_is_killed_is_told_and_leaves_nothing():
     process = env.unwrapped.unity._player.process
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    told, _ = until_lost_after(env)
-    assert "was killed by signal 9" in told or "closed the connection" in told
-    env.close()
-    assert set(threading.enumerate()) == before
-
-
-def until_lost_after(env):
-    """As until_lost, in the midst of an episode."""
     with pytest.raises(PlayerError) as caught:
         for _ in range(3):
             env.step(np.zeros(3))
-    return str(caught.value), 0.0
+    told = str(caught.value)
+    assert "was killed by signal 9" in told or "closed the connection" in told
+    env.close()
+    assert not left(before)
 
 
 def test_a_player_that_hangs_is_told_after_the_time_that_it_is_given_and_ended():
@@ -78,7 +81,7 @@ def test_a_player_that_never_connects_is_told_and_ended():
     before = set(threading.enumerate())
     with pytest.raises(PlayerError, match="no player from Unity within 2 s"):
         gymnasium.make("surgrl/Unity-v0", player=[*PLAYER, "--silent"], start_time=2.0)
-    assert set(threading.enumerate()) == before
+    assert not left(before)
 
 
 def test_a_player_that_ends_before_it_connects_is_told_at_once():
@@ -122,7 +125,7 @@ def test_no_thread_and_no_process_is_left_behind():
     process = env.unwrapped.unity._player.process
     env.close()
     env.close()
-    assert set(threading.enumerate()) == before and process.poll() == 0
+    assert not left(before) and process.poll() == 0
 
 
 @pytest.mark.parametrize("ending", ["raise KeyError('mine')", "sys.exit(5)", "os.kill(os.getpid(), signal.SIGINT)"])
@@ -166,7 +169,7 @@ def grown(steps, warm_up):
             env.reset()
     more = resident() - start
     env.close()
-    assert set(threading.enumerate()) == before
+    assert not left(before)
     return more
 
 

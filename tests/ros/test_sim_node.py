@@ -313,7 +313,7 @@ def test_every_task_can_be_played(task):
 @pytest.mark.parametrize(("parameters", "word"), [
     (["image_width:=641"], "divides both"),
     (["image_width:=8"], "image_width"),
-    (["task:=surgrl/Fly-v0"], "Fly"),
+    (["task:=surgrl/Fly-v0"], "Fly"), (["task:=surgrl/UnityRetract-v0"], "stands in for no robot"),
     (["task:=CartPole-v1"], "CartPole"),
     (["stereo:=true", "camera:=/scope"], "/scope"),
     (["rate:=90.0"], "faster than the environment"),
