@@ -77,6 +77,14 @@ def make_agent_for(config: Config, world: World) -> Agent:
 def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
     """World, agent and memory, as the config says."""
     world = training_world(config)
+    try:
+        return _parts_of(config, world)
+    except UserError:
+        world.close()
+        raise
+
+
+def _parts_of(config: Config, world: World) -> tuple[World, Agent, EpisodeMemory]:
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]
     if "mask" in extras:

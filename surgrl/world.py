@@ -168,6 +168,16 @@ def training_world(config: Config, **options: Any) -> World:
     """
     side = config.image.render
     env = make_env(config.env.id, **{"image_size": (side, side), **config.env.options, **options})
+    try:
+        return _world_of(env, config)
+    except UserError:       # whoever refuses it leaves no engine behind, nor a process
+        env.close()
+        raise
+
+
+def _world_of(env: gymnasium.Env, config: Config) -> World:
+    """An environment as the config wants it seen."""
+    side = config.image.render
     height, width = CAMERA_SIZE
     image = ImageSpec(camera=env.unwrapped.camera.frame, width=width, height=height,
                       crop=(0, (width - height) // 2, height, height),

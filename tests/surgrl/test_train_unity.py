@@ -118,6 +118,7 @@ def test_a_player_that_is_not_there_is_told_in_a_line(surgrl, tmp_path, words, t
     assert refused.returncode == 1 and told in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
 
 
+@pytest.mark.slow
 def test_a_player_that_dies_in_training_is_told_in_a_line(surgrl, tmp_path):
     for config, words in (("reach-demo", ["demos.episodes=0", "demos.updates=0", "agent.imitation=0", "objectives=[]"]),
                           ("colon", ["env.workers=1", "agent.horizon=32", "agent.batch_size=32"])):
