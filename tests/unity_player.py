@@ -58,6 +58,7 @@ def arguments(words=None):
     add("--die-after", type=int, default=0, help="exchanges")
     add("--hang-after", type=int, default=0)
     add("--quit-after", type=int, default=0)
+    add("-nographics", dest="blind", action="store_true", help="draw nothing, as Unity then does")
     add("--silent", action="store_true", help="never connect")
     add("--slow-start", type=float, default=0.0, help="s before connecting")
     add("--log", help="JSON file")
@@ -113,6 +114,8 @@ class Agent:
 
     def picture(self, flat=False):
         height, width = self.options.size, self.options.width or self.options.size
+        if self.options.blind:
+            return np.zeros((height, width, 3), np.uint8)
         rows, columns = np.mgrid[0:height, 0:width]
         x, y = (self.position[:2] + 1) / 2 * (width - 1, height - 1)
         away = np.hypot(columns - x, rows - y)

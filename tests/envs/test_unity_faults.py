@@ -89,6 +89,14 @@ def test_a_player_that_ends_before_it_connects_is_told_at_once():
         gymnasium.make("surgrl/Unity-v0", player=[sys.executable, "-c", "print('no licence'); raise SystemExit(3)"])
 
 
+def test_a_player_that_draws_nothing_is_told_before_anybody_learns_from_it():
+    with pytest.raises(ValueError, match="no_graphics: the camera's picture is all of one colour"):
+        gymnasium.make("surgrl/Unity-v0", player=PLAYER, no_graphics=True)
+    env = gymnasium.make("surgrl/Unity-v0", player=PLAYER, no_graphics=True, observation="state")
+    env.reset()
+    env.close()
+
+
 def test_an_editor_in_which_nobody_presses_play_is_told():
     with pytest.raises(PlayerError, match=r"press Play; it looks on port \d+\) from Unity within 0.5 s"):
         gymnasium.make("surgrl/Unity-v0", port=0, start_time=0.5)
