@@ -34,7 +34,8 @@ COMMANDS = {
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
           "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
-          "sklearn": "learn", "rclpy": "ros", "rich": "monitor"}
+          "sklearn": "learn", "rclpy": "ros", "rich": "monitor", "grpc": "unity", "google": "unity",
+          "google.protobuf": "unity"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if isinstance(error, ConnectionError) and error.errno is None:     # a scene of another process; it says which
+            return _refuse(str(error))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""

@@ -34,7 +34,8 @@ def _tasks() -> list[tuple[str, str]]:
         return [("-", "the simulator is not installed: pip install 'surgrl[sim]'")]
     import gymnasium
     import_module("envs")       # registers the ids, as gymnasium.make("envs:...") does
-    return [(name, f"episodes of at most {spec.max_episode_steps} steps")
+    return [(name, f"episodes of at most {spec.max_episode_steps} steps" if spec.entry_point.startswith("envs.make:")
+             else "a scene that you built with Unity: player=PATH; docs/unity.md")
             for name, spec in sorted(gymnasium.registry.items()) if name.startswith("surgrl/")]
 
 

@@ -86,6 +86,14 @@ def make_agent_for(config: Config, world: World | Recorded) -> Agent:
 def make_parts(config: Config) -> tuple[Any, Agent, EpisodeMemory]:
     """World (see world_of), agent and memory, as the config says."""
     world = world_of(config)
+    try:
+        return _parts_of(config, world)
+    except UserError:
+        world.close()
+        raise
+
+
+def _parts_of(config: Config, world: Any) -> tuple[Any, Agent, EpisodeMemory]:
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]
     if "mask" in extras and config.recordings.sources:
