@@ -65,7 +65,7 @@ def measure(name: str, observation: str, size: int, seconds: float) -> None:
 
 def main() -> None:
     """Print the table."""
-    tasks = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
+    tasks = sorted(name for name in gymnasium.registry if name.startswith("surgrl/") and "Unity" not in name)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=84, help="px, side of the image")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement, over all its rounds")

@@ -24,6 +24,7 @@ from envs.eyes import BASELINE, EYES
 from envs.geometry import Array
 from envs.randomise import LEVELS
 from envs.scene import LABELS
+from envs.unity_presets import PRESETS
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images" / "tasks"
@@ -34,6 +35,9 @@ FINER = 2                       # drawn so many times larger, then shrunk, for s
 MOMENTS = 5                     # of the film strip
 HERO = 0.55                     # of the episode, at which the large picture is taken
 STRENGTHS = (0.3, 0.8)          # of each effect
+IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
+UNITY = [name for name in IDS if name.startswith("surgrl/Unity")]       # scenes that a user built
+OWN = [name for name in IDS if name not in UNITY]
 
 
 class Episode(NamedTuple):
@@ -51,12 +55,12 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     for old in IMAGES.iterdir():
         old.unlink()
-    ids, parts = sorted(name for name in gymnasium.registry if name.startswith("surgrl/")), []
-    for name in ids:
+    parts = []
+    for name in OWN:
         parts.append(_task(name))
         print(name, flush=True)
     _effects()
-    page = "\n\n".join([_head(ids), *parts, _levels_text(), _effects_text()]) + "\n"
+    page = "\n\n".join([_head(), *parts, *map(_unity, UNITY), _levels_text(), _effects_text()]) + "\n"
     (DOCS / "tasks.md").write_text(page, encoding="utf-8")
     total = sum(path.stat().st_size for path in IMAGES.iterdir())
     print(f"{DOCS / 'tasks.md'}: {len(list(IMAGES.iterdir()))} pictures and clips, {total / 1e6:.1f} MB")
@@ -141,9 +145,28 @@ def _task(name: str) -> str:
     return "\n\n".join(part for part in text if part)
 
 
-def _head(ids: Sequence[str]) -> str:
-    rows = [[f"[{name}](#{re.sub(r'[^a-z0-9-]', '', name.lower())})", _doc(_task_module(name)).split("\n")[0]]
-            for name in ids]
+def _unity(name: str) -> str:
+    """The section of an id that plays a scene of the user's."""
+    spec = gymnasium.registry[name]
+    known = [PRESETS[key] for key in spec.kwargs.get("candidates", ())]
+    text = [f"## {name}", "A scene that you built with Unity and ML-Agents: `player=` is the path of the built player. "
+            "How to build one, what it has to tell, and all options: [unity.md](unity.md)."]
+    if known:
+        rows = [[f"`{key}`", preset.told, ", ".join(f"`{channel.name}`" for channel in preset.acting.channels)]
+                for key, preset in PRESETS.items() if preset in known]
+        text += ["Scenes that it knows by what their agent takes and observes:",
+                 _table(["preset", "scene", "action"], rows)]
+    else:
+        text.append("Any scene: each number that its agent takes, and each branch of choices, is a channel.")
+    limit = spec.max_episode_steps
+    text.append("Time runs out where the scene says so" + (f", or after {limit} steps." if limit else "."))
+    return "\n\n".join(text)
+
+
+def _head() -> str:
+    told = {name: _doc(_task_module(name)).split("\n")[0] for name in OWN} | dict.fromkeys(
+        UNITY, "Your own scene, built with Unity.")
+    rows = [[f"[{name}](#{re.sub(r'[^a-z0-9-]', '', name.lower())})", what] for name, what in told.items()]
     return "\n\n".join(["# Tasks", "This page and its pictures are written by `python docs/gallery.py`, from the code. "
                         "Lengths are in metres, angles in radians, forces in newtons unless a unit is named.",
                         _table(["Gymnasium id", "what is to be done"], rows), "## What all tasks share",

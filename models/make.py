@@ -13,7 +13,9 @@ import torch
 from .agent import Agent
 from .augment import Augment
 from .augments.place import see_the_middle
+from .learnt import Embedding, entry_of, read_learnt
 from .objective import Objective
+from .sight import Sight
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc",
           "observer": "agents.observer:Observer"}
@@ -51,21 +53,19 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
     """An agent for images (C, h, w). The same arguments give the same weights, bit for bit.
 
     objectives: each a mapping of name, weight (default 1) and the objective's own options.
-    encoder: its name (default drqv2) and options. channels: name, unit, and what -1 and 1 stand for, of each entry of
+    encoder: its name (default drqv2) and options, or `init`, where one was learnt before (see models/learnt.py); and
+    `freeze`, whether it stays as it is. channels: name, unit, and what -1 and 1 stand for, of each entry of
     the action: augmentations that turn the image turn these too. ValueError names an unknown name or option, or a
     value of the wrong type.
     """
     build = _resolve(AGENTS, "agent", name)
-    encoder = dict(encoder or {})
-    see = _resolve(ENCODERS, "encoder", encoder.pop("name", "drqv2"))
-    planes, height, width = image_shape
+    _, height, width = image_shape
     device = torch.device(device)
     options = check_options(f"agent {name}", build, options)
     size = height, width
     for link in make_augments(options.get("augment"), torch.Generator(), shift=options.get("shift", 0)):
         size = link.left(size)
-    with _seeded(seed):
-        eyes = see(planes, size, **check_options("encoder", see, encoder))
+    eyes = make_encoder(encoder or {}, (image_shape[0], *size), seed=seed)
     if size != (height, width):
         see_the_middle(eyes)
     chosen = []
@@ -87,6 +87,30 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
                 chosen.append((objective(eyes, action_dim, **checked), weight))
     with _seeded(seed):
         return build(eyes, action_dim, proprio_dim, chosen, seed, device, tuple(channels), **options)
+
+
+def make_encoder(entry: Mapping[str, Any], image: tuple[int, int, int], *, seed: int = 0) -> Sight:
+    """The encoder that a config's entry describes, for images (C, h, w)."""
+    entry = dict(entry)
+    init, freeze = (_coerce("encoder", key, entry.pop(key, value), type(value))
+                    for key, value in (("init", ""), ("freeze", False)))
+    learnt = read_learnt(init) if init else None
+    if learnt is not None:
+        entry = entry_of(entry, learnt, init, image)
+    see = _resolve(ENCODERS, "encoder", entry.pop("name", "drqv2"))
+    with _seeded(seed):
+        eyes = see(image[0], image[1:], **check_options("encoder", see, entry))
+    if learnt is not None:
+        learnt.fill(eyes, init)
+    return eyes.requires_grad_(False) if freeze else eyes
+
+
+def read_embedding(where: str) -> Embedding:
+    """What a pretraining learnt to compare. ValueError where it learnt nothing of the kind."""
+    learnt = read_learnt(where)
+    if not learnt.project:
+        raise ValueError(f"{where}: learnt no distance between moments; pretrain with the objective tcn or triplet")
+    return Embedding(make_encoder({"init": where}, learnt.image), learnt)
 
 
 def make_augments(entries: Sequence[Any] | None, generator: torch.Generator, *, shift: int = 4) -> list[Augment]:

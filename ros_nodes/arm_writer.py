@@ -1,5 +1,7 @@
 """What a CRTK arm is told. A dry run tells it nothing: the same messages go to the node's own topics."""
 
+from collections.abc import Callable
+
 from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
@@ -45,16 +47,19 @@ class ArmWriter:
         """Why no motion can start, or go on, or None."""
         return self._joints.obstacle() if self._joints else None
 
-    def send(self, command: Command, *, now: bool = False) -> bool:
-        """Publish a command, with the stamp of the newest image that it answers; whether its turn had come.
+    def send(self, command: Command, *, expired: Callable[[], bool], now: bool = False) -> bool:
+        """Publish a command, with the stamp of the newest image that it answers; whether it was published.
 
-        Arms ignore the stamp; with it anyone can measure how long image-to-command took. now: out of turn.
+        Arms ignore the stamp; with it anyone can measure how long image-to-command took. now: out of turn. expired:
+        asked at the last moment, whether the command is too old to be sent.
         """
         self._ticks += 1
         if not now and self._ticks % self._every:
             return False
         stamp = messages.to_stamp(command.stamp)
         pose = messages.make_pose(command.pose, self._frame, stamp)
+        if expired():       # this process was stopped since it was decided
+            return False
         if self._joints:
             self.failure = self._joints.publish(pose.pose, command.stamp)
             if self.failure:

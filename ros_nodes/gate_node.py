@@ -161,7 +161,8 @@ class GateNode(SupervisedNode):
         decision = self._gate.tick()
         told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
         changed, self._last_told = told != self._last_told, told
-        sent = decision.command is not None and self._writer.send(decision.command, now=decision.hold)
+        sent = decision.command is not None and self._writer.send(
+            decision.command, now=decision.hold, expired=lambda: self._gate.too_late)
         if self._writer.failure:
             self._gate.latch(self._writer.failure)
         if decision.hold:

@@ -122,15 +122,14 @@ class PolicyNode(SupervisedNode):
             return self._inbox.drop("image", str(error))
         stamp = messages.to_ns(message.header.stamp)
         action = self._pilot.look(frame, stamp, message.encoding)
-        self._overlay.show(frame, self._pilot.state, self._pilot.reason, action)
-        if action is None:
-            return
-        answer = JointState(name=action.names, position=action.values.tolist(), effort=action.raw.tolist())
-        answer.header.stamp, answer.header.frame_id = message.header.stamp, self._frame
-        self._actions.publish(answer)
-        self._asked.tick()
-        self._took.add(self._pilot.seconds)
-        self._age.add((self.get_clock().now().nanoseconds - stamp) * 1e-9)
+        if action is not None:
+            answer = JointState(name=action.names, position=action.values.tolist(), effort=action.raw.tolist())
+            answer.header.stamp, answer.header.frame_id = message.header.stamp, self._frame
+            self._actions.publish(answer)
+            self._asked.tick()
+            self._took.add(self._pilot.seconds)
+            self._age.add((self.get_clock().now().nanoseconds - stamp) * 1e-9)
+        self._overlay.show(frame, self._pilot.state, self._pilot.reason, action)      # no action waits for a drawing
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._info = message

@@ -145,6 +145,8 @@ class SimNode(Node):
 
 def _make(task: str, image_size: tuple[int, int], *, stereo: bool) -> gymnasium.Env:
     """The environment `task`, with images of image_size (height, width) px. UserError when there is none."""
+    if "surgrl/Unity" in task:      # not made at all: it would wait for an editor
+        raise UserError(f"environment {task!r} is Unity's, which stands in for no robot; choose another task")
     try:
         env = gymnasium.make(task if ":" in task else f"envs:{task}", image_size=image_size,
                              **({"eyes": ("right",)} if stereo else {}))

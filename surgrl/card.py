@@ -18,7 +18,7 @@ def card(bundle: PolicyBundle) -> str:
                        for name, unit, low, high in zip(spec.names, spec.units, spec.low, spec.high, strict=True))
     return f"""# {bundle.folder.name}
 
-A policy for `{bundle.task}`, learnt in simulation by `{origin["agent"]}`{_objectives(config)}. Research software: not a
+A policy {_learnt(config)} by `{origin["agent"]}`{_objectives(config)}. Research software: not a
 medical device, never for clinical use.
 
 ## What goes in and out
@@ -39,8 +39,7 @@ medical device, never for clinical use.
 
 ## Limits
 
-* It has seen this simulator only{_looks(config)}; nothing is known of its success on a real endoscope's images.
-* It was scored with the camera and the motions of the task above. Another camera, lens, tool or tissue is another task.
+{_limits(config)}
 * It does not know when it is wrong: run it behind the safety filter of `ros_nodes`, with limits of your own.
 
 ## Config
@@ -51,6 +50,21 @@ medical device, never for clinical use.
 """
 
 
+def _learnt(config: dict[str, Any]) -> str:
+    task = config["env"]["id"]
+    return f"for `{task}`, learnt in simulation" if task else "learnt from recordings alone"
+
+
+def _limits(config: dict[str, Any]) -> str:
+    if not config["env"]["id"]:
+        return ("* It was never tried: nothing is known of its success. It copies what was done in the recordings, and "
+                "nobody has shown it how to recover from a mistake of its own.\n"
+                "* It has seen the camera, lens, tools and tissue of these recordings only.")
+    return (f"* It has seen this simulator only{_looks(config)}; nothing is known of its success on a real endoscope's "
+            "images.\n* It was scored with the camera and the motions of the task above. Another camera, lens, tool or "
+            "tissue is another task.")
+
+
 def _objectives(config: dict[str, Any]) -> str:
     names = [entry["name"] for entry in config["objectives"]]
     return f" with {', '.join(names)}" if names else ""
@@ -59,12 +73,16 @@ def _objectives(config: dict[str, Any]) -> str:
 def _data(origin: dict[str, Any]) -> str:
     config = origin["config"]
     demos, agent = config["demos"], config["agent"]
+    spent = f"{origin['updates']} updates in {origin['training_seconds'] / 60:.0f} minutes, seed {origin['seed']}"
+    sources = config.get("recordings", {}).get("sources", [])       # bundles made before there were any lack the key
+    if sources:
+        return (f"Demonstrations: the recordings {', '.join(sources)}, and {origin['steps']} steps of the agent's own; "
+                f"{spent}, at commit {origin['commit']}.")
     shown = (f"{demos['episodes']} episodes of the scripted expert, disturbed by noise of {demos['noise']:g}, and "
              if demos["episodes"] else "No demonstrations; ")
     labelled = agent["name"] == "bc" or agent.get("imitation", 0) > 0
     return (f"{shown}{origin['steps']} steps of the agent's own"
-            f"{', each labelled by the expert' if labelled else ''}; {origin['updates']} updates in "
-            f"{origin['training_seconds'] / 60:.0f} minutes, seed {origin['seed']}, at commit {origin['commit']}. "
+            f"{', each labelled by the expert' if labelled else ''}; {spent}, at commit {origin['commit']}. "
             "All of it simulated; no patient's data.")
 
 

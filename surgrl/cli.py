@@ -12,6 +12,7 @@ from .policy.errors import UserError
 # name -> (module, what it does). A module has add_arguments(parser) and run(args).
 COMMANDS = {
     "train": ("train", "train an agent as a YAML config says, or go on with an interrupted run"),
+    "pretrain": ("pretrain", "learn an encoder from recordings alone: videos, bags, datasets; no simulator is needed"),
     "demos": ("demos", "record episodes of a task's scripted expert as files that training reads"),
     "eval": ("evaluate", "success of a run or a bundle on unseen seeds"),
     "report": ("report", "compare runs on one HTML page: curves with intervals, tables, losses, videos"),
@@ -33,7 +34,8 @@ COMMANDS = {
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
           "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
-          "sklearn": "learn", "rclpy": "ros", "rich": "monitor"}
+          "sklearn": "learn", "rclpy": "ros", "rich": "monitor", "grpc": "unity", "google": "unity",
+          "google.protobuf": "unity"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if isinstance(error, ConnectionError) and error.errno is None:     # a scene of another process; it says which
+            return _refuse(str(error))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""

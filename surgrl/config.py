@@ -1,24 +1,55 @@
 """One YAML is one whole experiment: read top to bottom, checked key by key, no inheritance."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
 from .policy.errors import UserError
+
+C = TypeVar("C", bound="Config | PretrainConfig")
+
+
+@dataclass(frozen=True)
+class RecordingsConfig:
+    """Recordings that are learnt from, and how their pictures are taken."""
+
+    sources: list[str] = field(default_factory=list)    # files, folders, globs: videos, bags, datasets
+    rate: float = 30.0          # Hz, at which pictures are taken, stacked, and actions given
+    view: dict[str, Any] = field(default_factory=dict)      # what of a picture is seen: see surgrl/view.py
+    topic: str = ""             # the camera, of recordings with several
+    right_topic: str = ""       # that of a second eye, for objectives that compare two
+    units: dict[str, str] = field(default_factory=dict)     # of actions by name, where recordings do not say theirs
+    held_out: float = 0.1       # share of the recordings that is left aside, to measure on
+    most: int = 0               # recordings that are taken, the first ones; 0: all
+
+
+@dataclass(frozen=True)
+class LikenessConfig:
+    """A reward for looking like a demonstration: see surgrl/likeness.py."""
+
+    encoder: str = ""           # of a pretraining with tcn: its folder, or encoder.pt; empty: no such reward
+    sources: list[str] = field(default_factory=list)    # recordings of what is to be done
+    view: dict[str, Any] = field(default_factory=dict)  # what of their pictures is seen: see surgrl/view.py
+    topic: str = ""             # the camera, of recordings with several
+    against: str = "end"        # of the nearest demonstration: its end, or its moment of the same time
+    alpha: float = 1.0          # weight of the squared distance
+    beta: float = 0.1           # weight of its root, which still pulls where the square no longer does
+    gamma: float = 1e-3         # of squared distance, below which the root no longer pulls either
 
 
 @dataclass(frozen=True)
 class EnvConfig:
     """Where is learnt."""
 
-    id: str = "surgrl/Reach-v0"                         # Gymnasium id
+    id: str = "surgrl/Reach-v0"                         # Gymnasium id; empty: none, learn from recordings alone
     options: dict[str, Any] = field(default_factory=dict)   # passed to gymnasium.make
     reward: dict[str, float] = field(default_factory=dict)  # weights of named terms of the reward; 1 where left out
+    likeness: LikenessConfig = LikenessConfig()         # adds the term `likeness`
     seeds: int = 0              # episodes that differ: so many take turns; 0: no two are alike
     workers: int = 4            # environments side by side, for agents that learn on-policy
 
@@ -73,12 +104,14 @@ class Config:
     threads: int = 2            # of torch
     device: str = "cpu"
     env: EnvConfig = EnvConfig()
+    action: dict[str, Any] = field(default_factory=dict)    # without a task: names, units, low, high, frame
     image: ImageConfig = ImageConfig()
     encoder: dict[str, Any] = field(default_factory=dict)
     agent: dict[str, Any] = field(default_factory=lambda: {"name": "drqv2"})
     objectives: list[dict[str, Any]] = field(default_factory=list)
     memory: MemoryConfig = MemoryConfig()
     demos: DemoConfig = DemoConfig()
+    recordings: RecordingsConfig = RecordingsConfig()       # demonstrations: of robots, by name and unit of action
     eval: EvalConfig = EvalConfig()
 
     def __post_init__(self) -> None:
@@ -92,29 +125,81 @@ class Config:
                  "demos.updates": (self.demos.updates, 0), "eval.every": (self.eval.every, 1),
                  "eval.episodes": (self.eval.episodes, 1), "env.seeds": (self.env.seeds, 0),
                  "env.workers": (self.env.workers, 1)}
-        for key, (value, low) in least.items():
-            if not value >= low:
-                raise UserError(f"config: {key} is {value}; it must be at least {low}")
+        _at_least(least)
         if not 0 < self.memory.gamma <= 1:
             raise UserError(f"config: memory.gamma is {self.memory.gamma}; it must be above 0 and at most 1")
         if not self.seed < 1000:
             raise UserError(f"config: seed is {self.seed}; it must be below 1000, so that evaluation seeds stay unseen")
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise UserError(f"config: name {self.name!r} must be a folder's name, e.g. reach-1")
-        if self.demos.updates and not self.demos.episodes:
-            raise UserError("config: demos.updates needs demonstrations; set demos.episodes above 0")
+        _sound_name(self.name)
+        if self.demos.updates and not (self.demos.episodes or self.recordings.sources):
+            raise UserError("config: demos.updates needs demonstrations; set demos.episodes above 0, or name "
+                            "recordings.sources")
         if self.demos.folder and not self.demos.episodes:
             raise UserError("config: demos.folder is given, but demos.episodes is 0; set how many are to be read")
+        _sound_recordings(self.recordings)
+        if self.recordings.sources and self.demos.episodes:
+            raise UserError(f"config: demos.episodes is {self.demos.episodes}, but the demonstrations are "
+                            "recordings.sources; set it to 0, or name none")
+        if not self.env.id and (self.steps or not self.recordings.sources):
+            raise UserError("config: without a task (env.id is empty) there is nothing to act in; set steps to 0, and "
+                            "name recordings.sources")
+        if self.env.id and self.action:
+            raise UserError(f"config: action is that of the task {self.env.id}; leave the key out, or set env.id to ''")
+
+
+@dataclass(frozen=True)
+class SeenConfig:
+    """What an encoder sees."""
+
+    size: int = 64              # px, side of the square
+    stack: int = 1              # frames, newest last
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Learning to see from recordings alone."""
+
+    name: str                   # of the run: its folder is runs/<name>
+    seed: int = 1               # of weights, batches, and which recordings are left aside
+    updates: int = 2000
+    minutes: float = 0.0        # wall time after which training ends; 0: no limit
+    checkpoint_every: float = 60.0      # s of wall time between checkpoints
+    measure_every: int = 200    # updates between measurements on the recordings left aside
+    threads: int = 2            # of torch
+    device: str = "cpu"
+    recordings: RecordingsConfig = RecordingsConfig()
+    image: SeenConfig = SeenConfig()
+    encoder: dict[str, Any] = field(default_factory=dict)
+    agent: dict[str, Any] = field(default_factory=lambda: {"name": "observer"})
+    objectives: list[dict[str, Any]] = field(default_factory=list)
+    capacity: int = 50_000      # pictures held at once
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can use."""
+        _at_least({"seed": (self.seed, 0), "updates": (self.updates, 1), "minutes": (self.minutes, 0),
+                   "checkpoint_every": (self.checkpoint_every, 0), "measure_every": (self.measure_every, 1),
+                   "threads": (self.threads, 1), "image.size": (self.image.size, 32),
+                   "image.stack": (self.image.stack, 1), "capacity": (self.capacity, 100)})
+        _sound_name(self.name)
+        _sound_recordings(self.recordings)
+        if self.agent.get("name") != "observer":
+            raise UserError(f"config: agent.name is {self.agent.get('name')!r}; recordings alone are learnt from by "
+                            "the observer: agent: {name: observer}")
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (or a config that comes with surgrl, by name), apply `key=value` overrides, check all."""
+    return config_of(read_values(source, overrides))
+
+
+def read_values(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What such a file says, with its overrides, not checked yet."""
     path = Path(source)
     if not path.is_file():
         path = configs_folder() / f"{source}.yaml"
     if not path.is_file():
         raise UserError(f"{source}: no such config file, nor a config that comes with surgrl; "
-                        f"those are: {', '.join(config_names())}")
+                        f"those are: {', '.join(config_names() + config_names(PretrainConfig))}")
     try:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -124,15 +209,25 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         apply_override(values, override)
     values.setdefault("name", path.stem)
-    return config_of(values)
+    return values
 
 
-def config_of(values: dict[str, Any]) -> Config:
+def config_of(values: Any) -> Config:
     """Plain values -> Config; UserError names the key that is unknown or of the wrong type."""
-    return _build(Config, values, "")
+    return built(Config, values)
 
 
-def plain(config: Config) -> dict[str, Any]:
+def built(kind: type[C], values: Any) -> C:
+    """Plain values -> a config of that kind; UserError as config_of's, and where they are of the other kind."""
+    other, command = (PretrainConfig, "pretrain") if kind is Config else (Config, "train")
+    keys = set(values) if isinstance(values, dict) else set()
+    if keys - set(_keys(kind)) and keys <= set(_keys(other)):
+        raise UserError(f"config: {', '.join(sorted(keys - set(_keys(kind))))}: this is a config of `surgrl {command}`")
+    made: C = _build(kind, values, "")
+    return made
+
+
+def plain(config: Config | PretrainConfig) -> dict[str, Any]:
     """Config -> plain values, as YAML can hold them."""
     return dataclasses.asdict(config)
 
@@ -142,9 +237,10 @@ def configs_folder() -> Path:
     return Path(__file__).parent / "configs"
 
 
-def config_names() -> list[str]:
-    """Configs that come with surgrl."""
-    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+def config_names(kind: type[Config] | type[PretrainConfig] = Config) -> list[str]:
+    """Configs of a kind that come with surgrl; their names tell which."""
+    return sorted(path.stem for path in configs_folder().glob("*.yaml")
+                  if path.stem.startswith("pretrain-") == (kind is PretrainConfig))
 
 
 def apply_override(values: dict[str, Any], text: str) -> None:
@@ -162,6 +258,25 @@ def apply_override(values: dict[str, Any], text: str) -> None:
         values[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"override {text!r}: the value is not readable as YAML") from error
+
+
+def _at_least(least: Mapping[str, tuple[float, float]]) -> None:
+    for key, (value, low) in least.items():
+        if not value >= low:
+            raise UserError(f"config: {key} is {value}; it must be at least {low}")
+
+
+def _sound_name(name: str) -> None:
+    if not name or "/" in name or name.startswith("."):
+        raise UserError(f"config: name {name!r} must be a folder's name, e.g. reach-1")
+
+
+def _sound_recordings(told: RecordingsConfig) -> None:
+    if not 0 < told.rate <= 1000:
+        raise UserError(f"config: recordings.rate is {told.rate}; it must be above 0 and at most 1000 Hz")
+    if not 0 <= told.held_out < 1:
+        raise UserError(f"config: recordings.held_out is {told.held_out}; it must be at least 0 and below 1")
+    _at_least({"recordings.most": (told.most, 0)})
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -188,9 +303,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         with suppress(ValueError):
             return float(value)
     entries = value if wanted is list and isinstance(value, list) else []
-    sound = all(isinstance(entry, get_origin(get_args(hint)[0])) for entry in entries)
+    inner: Any = get_args(hint)[0] if wanted is list else None
+    sound = all(isinstance(entry, get_origin(inner) or inner) for entry in entries)
     if sound and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     example = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
-               dict: "keys with values", list: "a list of {name: ..., weight: ...}"}[wanted]
+               dict: "keys with values",
+               list: "a list of text" if inner is str else "a list of {name: ..., weight: ...}"}[wanted]
     raise UserError(f"config: {where} is {value!r}; it must be {example}")

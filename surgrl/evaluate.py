@@ -185,7 +185,9 @@ def run(args: argparse.Namespace) -> None:
         players["seen"] = policy, seen
     if not args.no_baselines:
         seeds = seen if args.seeds_from == "training" else unseen
-        players |= {"random": (RandomPolicy(), seeds), "expert": (ExpertPolicy(), seeds)}
+        players["random"] = RandomPolicy(), seeds
+        if world.has_expert:
+            players["expert"] = ExpertPolicy(), seeds
     scores = {}
     for name, (player, seeds) in players.items():
         scores[name] = evaluate(world, player, seeds, progress=name)

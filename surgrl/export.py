@@ -16,18 +16,20 @@ import torch
 from torch import nn
 
 from .card import CARD, card
-from .config import plain
-from .evaluate import BundlePolicy, evaluate
+from .config import Config, plain
+from .evaluate import Actor, AgentPolicy, BundlePolicy, ExpertPolicy, evaluate
 from .files import atomic_folder
-from .frames import fit_profile
+from .frames import fit_profile, lived_profile
 from .policy.bundle import PROFILE, PolicyBundle
 from .policy.errors import UserError
 from .policy.image import prepare
+from .policy.profile import FrameProfile
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
+from .recorded import TASK, Recorded, fit_recorded, golden_frames
 from .run import Run
-from .train import make_agent_for
-from .world import FIRST_UNSEEN_SEED, World, camera_world, training_world
+from .train import make_agent_for, world_of
+from .world import FIRST_UNSEEN_SEED, Moment, World, camera_world
 
 GOLDEN_FRAMES = 6
 PARITY = 1e-5           # of the action's [-1, 1]: onnxruntime against torch, float32 on a CPU
@@ -58,7 +60,10 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
     """The policy of a run as a bundle in folder `out`, scored on `episodes` unseen seeds if any."""
     run = Run(run_folder)
     config = run.config()
-    world = training_world(config)
+    world = world_of(config)
+    if episodes and isinstance(world, Recorded):
+        raise UserError(f"{run_folder}: was learnt from recordings alone: there is no task to score it in; leave out "
+                        f"--episodes {episodes}")
     agent = make_agent_for(config, world)
     progress = run.restore(agent)
     if progress.updates == 0:
@@ -68,18 +73,24 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
         "run": config.name, "agent": config.agent["name"], "updates": progress.updates, "steps": progress.steps,
         "training_seconds": round(progress.seconds), "seed": config.seed,
         "torch": torch.__version__, "commit": _commit(), "config": plain(config)}
-    policy = agent.policy().eval().cpu()
+    actor: Actor = PreparedPolicy(AgentPolicy(agent, config.image.stack))
+    if config.env.id and world.has_expert:
+        actor = ExpertPolicy()
+    world.close()
     with atomic_folder(out) as folder:
-        bundle = PolicyBundle(folder, config.env.id, world.image, world.proprio, world.action, origin,
-                              getattr(policy, "state_dim", 0))
-        frames, proprio, planes = _golden_inputs(bundle)
+        bundle = PolicyBundle(folder, config.env.id or TASK, world.image, world.proprio, world.action, origin,
+                              getattr(agent.policy(), "state_dim", 0))
+        frames, proprio, planes = _golden_inputs(bundle, config, actor)
+        profile = _profile(bundle, config, actor)
+        if profile is not None:
+            profile.save(folder / PROFILE)
+        policy = agent.policy().eval().cpu()
         inputs = _inputs(planes, proprio)
         actions, states = _actions(policy, inputs, bundle.state)
         if bundle.state:
             inputs["state"] = states
         _write_onnx(policy, inputs, bundle.onnx)
         _prove_parity(bundle.onnx, inputs, actions)
-        fit_profile(config.env.id, world.image, config.env.options).save(folder / PROFILE)
         bundle.write(frames, proprio, actions)
         if episodes:
             camera = camera_world(bundle)
@@ -89,23 +100,64 @@ def export(run_folder: Path, out: Path, episodes: int = 0) -> PolicyBundle:
             bundle = replace(bundle, origin={**origin, "scores": score.row()})
             bundle.write(frames, proprio, actions)
         (folder / CARD).write_text(card(replace(bundle, folder=out)))
-    world.close()
     return PolicyBundle.load(out)
 
 
-def _golden_inputs(bundle: PolicyBundle) -> tuple[Array, Array, Array]:
-    """The expert's first frames of an unseen episode (n, H, W, 3), proprio (n, P), network input (n, C, h, w)."""
-    world: World = camera_world(bundle)
-    moments = [world.reset(seed=FIRST_UNSEEN_SEED - 1)]
-    while len(moments) < GOLDEN_FRAMES:
-        moments.append(world.step(world.expert()))
-    world.close()
-    seen = [prepare(moment.frame, bundle.image) for moment in moments]
+class PreparedPolicy:
+    """An agent as it stands, in a world whose frames come as the camera gives them."""
+
+    def __init__(self, policy: AgentPolicy):
+        """policy: the agent's."""
+        self._policy = policy
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+        self._policy.reset()
+
+    def act(self, moment: Moment, world: World) -> Array:
+        """(A,) in [-1, 1]."""
+        return self._policy.act(moment._replace(frame=prepare(moment.frame, world.image)), world)
+
+
+def _profile(bundle: PolicyBundle, config: Config, actor: Actor) -> FrameProfile | None:
+    """What training-like frames look like; None of recordings that are too few."""
+    if not config.env.id:
+        return fit_recorded(config, bundle.image)
+    if isinstance(actor, ExpertPolicy):
+        return fit_profile(bundle.task, bundle.image, config.env.options)
+    world = camera_world(bundle)
+    try:
+        return lived_profile(world, actor)
+    finally:
+        world.close()
+
+
+def _golden_inputs(bundle: PolicyBundle, config: Config, actor: Actor) -> tuple[Array, Array, Array]:
+    """Camera frames (n, H, W, 3), proprio (n, P), network input (n, C, h, w): of first steps in an unseen episode, or
+    of a recording."""
+    if config.env.id:
+        frames, proprio = _lived_inputs(bundle, actor)
+    else:
+        frames = golden_frames(config, bundle.image, GOLDEN_FRAMES)
+        proprio = np.zeros((len(frames), 0), np.float32)
+    seen = [prepare(frame, bundle.image) for frame in frames]
     stack = bundle.image.stack
     padded = [seen[0]] * (stack - 1) + seen         # an episode's first frame repeats
     planes = [np.concatenate(padded[k:k + stack], axis=2).transpose(2, 0, 1) for k in range(len(seen))]
-    frames, proprio = (np.stack([getattr(moment, name) for moment in moments]) for name in ("frame", "proprio"))
     return frames, proprio, np.ascontiguousarray(np.stack(planes))
+
+
+def _lived_inputs(bundle: PolicyBundle, actor: Actor) -> tuple[Array, Array]:
+    world: World = camera_world(bundle)
+    moments = [world.reset(seed=FIRST_UNSEEN_SEED - 1)]
+    actor.reset()
+    while len(moments) < GOLDEN_FRAMES:
+        over = moments[-1].terminated or moments[-1].truncated      # of a scene whose episodes are that short
+        moments.append(world.reset(seed=FIRST_UNSEEN_SEED - 1) if over
+                       else world.step(actor.act(moments[-1], world)))
+    world.close()
+    frames, proprio = (np.stack([getattr(moment, name) for moment in moments]) for name in ("frame", "proprio"))
+    return frames, proprio
 
 
 def _inputs(planes: Array, proprio: Array) -> dict[str, Array]:

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 
 from .demos import disturbed
-from .policy.profile import FrameProfile
+from .evaluate import Actor
+from .policy.profile import LEAST_FRAMES, FrameProfile
 from .policy.spec import Array, ImageSpec
-from .world import make_env
+from .world import World, make_env
 
 PLAIN, VARIED = 8, 12           # episodes of the scene as it was built, and of looks drawn anew for each
 FIRST_SEED = 10 ** 9 - 1000     # below evaluation's seeds, above training's
 NOISE = 0.3                     # on the actions of every other episode: policies stray from the expert's path
 PER_EPISODE = 40                # frames of the longest episode
+EVERY = 5                       # steps between frames of a policy's own episodes
 HEIGHT = 120                    # px, least of the frames drawn; the profile itself looks at 64
 
 
@@ -31,6 +33,26 @@ def fit_profile(task: str, image: ImageSpec, options: dict[str, Any]) -> FramePr
             frames.append(frame)
             episodes.append(episode)
     return FrameProfile.fit(frames, episodes, image)
+
+
+def lived_profile(world: World, actor: Actor) -> FrameProfile:
+    """The profile of a task without an expert: of what the policy itself sees, and sees when it strays.
+
+    world: seen by a camera of the robot's shape; actor: the policy.
+    """
+    frames: list[Array] = []
+    episodes: list[int] = []
+    for episode in range(PLAIN):
+        actor.reset()
+        moment, rng, step = world.reset(seed=FIRST_SEED + episode), np.random.default_rng(episode), 0
+        while not (moment.terminated or moment.truncated) and step < EVERY * PER_EPISODE:
+            if step % EVERY == 0 or step < LEAST_FRAMES // PLAIN:
+                frames.append(moment.frame)
+                episodes.append(episode)
+            moment, step = world.step(disturbed(actor.act(moment, world), NOISE * (episode % 2), rng)), step + 1
+        frames.append(moment.frame)
+        episodes.append(episode)
+    return FrameProfile.fit(frames, episodes, world.image)
 
 
 def expert_frames(task: str, image: ImageSpec, episodes: Iterable[int],

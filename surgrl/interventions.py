@@ -37,7 +37,7 @@ class Sampler:
     def __init__(self, config: Config):
         """Two worlds: as the run was trained, and one whose tissue is painted from TISSUE."""
         self.world = training_world(config)
-        self._arms = self.world.env.unwrapped.scene.arms
+        self._arms = getattr(getattr(self.world.env.unwrapped, "scene", None), "arms", ())
         if not self._arms:
             self.world.close()
             raise UserError(f"task {config.env.id} moves no instrument, so there is nothing to tell apart; "

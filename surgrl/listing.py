@@ -4,7 +4,7 @@ import argparse
 from importlib import import_module
 from importlib.util import find_spec
 
-from .config import config_names, configs_folder
+from .config import PretrainConfig, config_names, configs_folder
 from .policy.bundle import PolicyBundle
 from .pretrained import find_bundle, pretrained_names
 
@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> None:
     _section("agents, objectives and augmentations", _methods("describe"))
     _section("encoders", _methods("describe_encoders"))
     _section("configs", [(name, _first_comment(name)) for name in config_names()])
+    _section("configs of pretrain", [(name, _first_comment(name)) for name in config_names(PretrainConfig)])
     _section("bundles", [(name, _told(name)) for name in pretrained_names()])
 
 
@@ -33,7 +34,8 @@ def _tasks() -> list[tuple[str, str]]:
         return [("-", "the simulator is not installed: pip install 'surgrl[sim]'")]
     import gymnasium
     import_module("envs")       # registers the ids, as gymnasium.make("envs:...") does
-    return [(name, f"episodes of at most {spec.max_episode_steps} steps")
+    return [(name, f"episodes of at most {spec.max_episode_steps} steps" if spec.entry_point.startswith("envs.make:")
+             else "a scene that you built with Unity: player=PATH; docs/unity.md")
             for name, spec in sorted(gymnasium.registry.items()) if name.startswith("surgrl/")]
 
 

@@ -55,9 +55,9 @@ code { padding: .1rem .3rem; } pre { padding: .8rem 1rem; overflow-x: auto; }
 class Page:
     """Collects parts from top to bottom; `write` puts them into one file."""
 
-    def __init__(self, title: str, lead: str):
-        """lead: one sentence under the title."""
-        self._title, self._lead = title, lead
+    def __init__(self, title: str, lead: str, *, style: str = "", script: str = ""):
+        """lead: one sentence under the title. style, script: CSS and JavaScript of this page alone."""
+        self._title, self._lead, self._style, self._script = title, lead, style, script
         self._parts: list[str] = []
 
     def heading(self, text: str) -> None:
@@ -113,13 +113,18 @@ class Page:
         """Lines as they are typed, shown when the title is clicked on."""
         self._parts.append(f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(text)}</pre></details>")
 
+    def markup(self, text: str) -> None:
+        """HTML as it is; whoever gives it has escaped what is not ours."""
+        self._parts.append(text)
+
     def write(self, path: Path) -> None:
         """The page as one file that needs no other."""
         document = (f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
                     f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
-                    f"<title>{html.escape(self._title)}</title><style>{STYLE}</style></head><body>"
+                    f"<title>{html.escape(self._title)}</title><style>{STYLE}{self._style}</style></head><body>"
                     f"<header><div><h1>{html.escape(self._title)}</h1><p>{html.escape(self._lead)}</p></div></header>"
-                    f"<main>{''.join(self._parts)}</main></body></html>")
+                    f"<main>{''.join(self._parts)}</main>"
+                    f"{f'<script>{self._script}</script>' if self._script else ''}</body></html>")
         with atomic_file(path) as scratch:
             scratch.write_text(document, encoding="utf-8")
 
@@ -127,6 +132,13 @@ class Page:
 def _clip(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<video controls loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+
+
+def jpeg_uri(image: Array, quality: int = 85) -> str:
+    """A photograph (H, W, 3) uint8 RGB as a data URI."""
+    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _png(image: Array) -> str:

@@ -91,6 +91,8 @@ def record(env: gymnasium.Env, path: Path, seed: int) -> None:
     from .video import write_video
     if path.is_dir() or path.suffix != ".mp4":
         raise UserError(f"--out {path}: must be an mp4 file, e.g. play.mp4")
+    if not hasattr(env.unwrapped, "expert"):
+        raise UserError(f"task {env.spec.id} has no scripted expert to record; play it in a window")
     expert = env.get_wrapper_attr("expert")     # of the discrete actions, where a wrapper makes them so
     env.reset(seed=seed)
     frames, over = [env.render()], False
@@ -139,7 +141,7 @@ def play(env: gymnasium.Env, seed: int) -> None:
     names = tuple(channel.name for channel in inner.channels)
     print(f"channels: {', '.join(names)}\n{HELP}", flush=True)
     keyboard, expert, over = Keyboard(names), False, False
-    demonstrator = env.get_wrapper_attr("expert")
+    demonstrator = env.get_wrapper_attr("expert") if hasattr(inner, "expert") else None
     chosen = np.asarray if isinstance(env.action_space, gymnasium.spaces.Box) else env.get_wrapper_attr("nearest")
     env.reset(seed=seed)
     try:
@@ -162,7 +164,7 @@ def play(env: gymnasium.Env, seed: int) -> None:
                 seed, over, keyboard = seed + 1, False, Keyboard(names)
                 env.reset(seed=seed)
             elif key == ord("x"):
-                expert = not expert
+                expert = demonstrator is not None and not expert
             elif key in CODES:
                 keyboard.press(CODES[key], time.monotonic())
     finally:

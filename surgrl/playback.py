@@ -1,8 +1,6 @@
 """A policy and the gate after it, on recorded pictures instead of a robot."""
 
-import sys
-from collections.abc import Iterator
-from math import gcd
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +8,13 @@ import numpy as np
 from .annotate import Box, Note
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
-from .policy.image import parse_crop
 from .policy.limits import Limits
-from .policy.motion import ZERO, Motion
+from .policy.motion import ZERO, Motion, State
 from .policy.runtime import PolicyRuntime
-from .policy.spec import Array, ImageSpec
-from .video import TIMESTAMP, Picture
+from .policy.spec import Array
+from .recordings import Track
+from .ticks import Tick
+from .video import TIMESTAMP
 
 MAX_AGE = 0.1           # s, oldest image that may be acted on: three frames at 30 Hz
 RAMP = 0.05             # s, to full speed at the highest acceleration, as gate_node has it by default
@@ -25,13 +24,12 @@ NOWHERE = 1e3           # m, workspace and lead of a robot that is not there: ne
 AXES = ("v_x", "v_y", "v_z")
 
 
-class Tick(NamedTuple):
-    """One moment at which the policy is asked."""
+class Answer(NamedTuple):
+    """What a policy says to one picture."""
 
-    time: float             # s of presentation
-    picture: Picture        # the newest one by then
-    rgb: Array              # (H, W, 3) uint8
-    yuv: Array | None       # (height * 3 // 2, width) uint8 to draw on; None when no video is written
+    action: Array           # (A,) SI; NaN when it was not asked
+    age: float              # s, of the picture
+    seconds: float          # s that it took: prepare, stack, network
 
 
 class Playback:
@@ -53,14 +51,33 @@ class Playback:
         self.motion = Motion(self.limits, 1 / rate / self.steps)
         self.motion.start(ZERO)
         self.region: Box = (0, 0, bundle.image.height, bundle.image.width)      # of the video
+        self._told: tuple[Array, Array] | None = None       # what the robot tells: (N,) s, (N, P)
 
-    def step(self, tick: Tick) -> Note:
-        """Ask the policy, unless the picture is too old to act on, and let the gate speak."""
+    def hear_robot(self, state: Track | None) -> None:
+        """What the policy reads beside the picture comes from there. UserError where it is not told."""
+        names = self.bundle.proprio.names
+        missing = [name for name in names if state is None or name not in state.names]
+        if missing:
+            raise UserError(f"{self.bundle.folder}: this policy reads the state of the robot too ({', '.join(names)}), "
+                            f"and the recording does not tell {', '.join(missing)}; take another of either")
+        if state is not None and names:
+            self._told = state.time, state.values[:, [state.names.index(name) for name in names]]
+
+    def ask(self, tick: Tick) -> Answer:
+        """Ask the policy, unless the picture is too old to act on. Keeps to itself, so that it may run in a thread."""
         age = max(0.0, round(tick.time - tick.picture.time, 6))     # 3 / 30 s is 0.1 s, not a hair more
-        action = np.full(len(self.bundle.action.names), np.nan)
-        if age <= MAX_AGE:
-            top, left, height, width = self.region
-            action = self.runtime.act(tick.rgb[top:top + height, left:left + width])
+        if not age <= MAX_AGE:
+            return Answer(np.full(len(self.bundle.action.names), np.nan), age, 0.0)
+        began, proprio = perf_counter(), None
+        if self._told is not None:      # the newest by then; before the first, the first
+            times, values = self._told
+            proprio = values[max(0, int(np.searchsorted(times, tick.time + TIMESTAMP, side="right")) - 1)]
+        action = self.runtime.act(self.seen(tick), proprio)
+        return Answer(action, age, perf_counter() - began)
+
+    def judge(self, tick: Tick, answer: Answer) -> Note:
+        """Let the gate speak; to be told every answer, in order."""
+        age, action = answer.age, answer.action
         velocity = np.array([0.0 if axis is None else action[axis] for axis in self.axes])
         if not np.isfinite(action).all():
             velocity = np.full(3, np.nan)       # one entry that is no number condemns the others
@@ -69,11 +86,27 @@ class Playback:
             hold = f"image is {age * 1e3:.0f} ms old, limit {MAX_AGE * 1e3:.0f} ms"
         elif not np.isfinite(velocity).all():
             hold = f"the policy's action {np.round(action, 4)} is not finite"
+        assert self.motion.state is not None
         before = np.array(self.motion.state.position)
         remarks = [self.motion.step(ZERO if hold else tuple(velocity)) for _ in range(self.steps)][-1]
         sent = (np.array(self.motion.state.position) - before) * self.rate
         return Note(tick.time, tick.picture.number, age, action, velocity / self.limits.speed,
                     sent / self.limits.speed, bool(hold), (hold,) if hold else remarks)
+
+    def seen(self, tick: Tick) -> Array:
+        """The region of a tick's picture, (h, w, 3) uint8 RGB."""
+        top, left, height, width = self.region
+        return tick.rgb[top:top + height, left:left + width]
+
+    def gate_memory(self) -> Array:
+        """(9,) position, velocity and acceleration of the gate's tip, for `recall`."""
+        assert self.motion.state is not None
+        return np.array(self.motion.state).ravel()
+
+    def recall(self, memory: dict[str, Array], gate: Array) -> None:
+        """Go on where another playback stood: its runtime's memory and its gate's."""
+        self.runtime.recall(memory)
+        self.motion.state = State(*(tuple(row) for row in gate.reshape(3, 3).tolist()))
 
     def view(self, scale: float = 1.0) -> Box:
         """What the policy sees, in the video enlarged by `scale`."""
@@ -86,7 +119,8 @@ class Playback:
         """Columns of actions.csv, with their units."""
         action = self.bundle.action
         entries = [f"{name} [{unit}]" for name, unit in zip(action.names, action.units, strict=True)]
-        return ["frame", "time_s", *entries, "speed [m/s]", "sent_speed [m/s]", "age_ms", "hold", "reasons"]
+        return ["frame", "time_s", *entries, "speed [m/s]", "sent_speed [m/s]", "age_ms", "hold", "reasons",
+                *(f"sent_{name} [m/s]" for name in AXES)]
 
     def row(self, note: Note) -> list[str]:
         """One line of actions.csv; empty where the policy was not asked."""
@@ -94,7 +128,8 @@ class Playback:
         speeds = (float(np.linalg.norm(part)) * self.limits.speed for part in (note.wanted, note.sent))
         numbers = [f"{value:.6g}" if asked else "" for value in (*note.action, next(speeds))]
         return [str(note.number), f"{note.time:.6f}", *numbers, f"{next(speeds):.6g}",
-                f"{note.age * 1e3:.1f}", str(int(note.hold)), "; ".join(note.reasons)]
+                f"{note.age * 1e3:.1f}", str(int(note.hold)), "; ".join(note.reasons),
+                *(f"{value:.6g}" for value in (note.sent * self.limits.speed).tolist())]
 
     def told(self) -> str:
         """What the gate can and cannot check on a recording."""
@@ -103,41 +138,3 @@ class Playback:
                 f"({limits.speed:g} m/s), acceleration ({limits.acceleration:g} m/s2) and jerk "
                 f"({limits.jerk:g} m/s3); the workspace and the robot's lag need a robot")
 
-
-def sample(pictures: Iterator[Picture], rate: float, start: float, duration: float,
-           size: tuple[int, int] | None) -> Iterator[Tick]:
-    """The newest picture every 1 / rate s, for as long as there is one; size: width, height px to draw on."""
-    newest, number = None, 0
-    for picture in pictures:
-        if newest is None:
-            start = max(start, picture.time)
-        while newest is not None and start + number / rate < picture.time - TIMESTAMP:
-            yield _tick(start + number / rate, newest, size)
-            number += 1
-            if not number / rate < duration - TIMESTAMP:
-                return
-        newest = picture
-    while newest is not None and number / rate < duration - TIMESTAMP and (
-            start + number / rate < max(newest.until, newest.time + TIMESTAMP) - TIMESTAMP):
-        yield _tick(start + number / rate, newest, size)
-        number += 1
-
-
-def _tick(time: float, picture: Picture, size: tuple[int, int] | None) -> Tick:
-    return Tick(time, picture, picture.rgb(), None if size is None else picture.yuv(*size))
-
-
-def find_region(height: int, width: int, image: ImageSpec, crop: str | None) -> Box:
-    """The part of a height x width picture that has the shape of the policy's frame."""
-    top, left, rows, columns = (0, 0, height, width) if crop is None else parse_crop("--crop", crop, height, width)
-    if rows * image.width == columns * image.height:
-        return top, left, rows, columns
-    shape = gcd(image.width, image.height)
-    times = min(rows * shape // image.height, columns * shape // image.width)
-    inner = times * image.height // shape, times * image.width // shape
-    if not times:
-        raise UserError(f"no part of a {columns}x{rows} picture has the shape of the policy's frame, "
-                        f"{image.width}x{image.height}; scale the video to that")
-    print(f"the {columns}x{rows} picture has not the shape of the policy's {image.width}x{image.height} "
-          f"frame: its middle {inner[1]}x{inner[0]} is used; --crop picks another part", file=sys.stderr)
-    return top + (rows - inner[0]) // 2, left + (columns - inner[1]) // 2, *inner

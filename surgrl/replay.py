@@ -1,115 +1,166 @@
-"""`surgrl replay BUNDLE SOURCE`: what a policy would command on a recording. Needs no torch, no robot."""
+"""`surgrl replay BUNDLE SOURCE...`: what a policy would command on recordings. Needs no torch, no robot."""
 
 import argparse
-import csv
-from contextlib import ExitStack, closing, suppress
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .annotate import BASE, Annotator
-from .files import atomic_file
-from .playback import RAMP, Playback, find_region, sample
+from .lane import Lane
+from .playback import RAMP, Playback
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .pretrained import find_bundle
-from .recordings import open_recording
-from .video import VideoReader, VideoWriter, ahead
+from .recordings import Source, find_recordings, open_recording
+from .replay_index import Entry, write_index
+from .replaying import Replay, Span
+from .results import REPORT, describe, done_before, publish
+from .segments import Segments
+from .ticks import find_region
+from .view import View, add_view_arguments, view_of
 
-if TYPE_CHECKING:
-    from .bags import BagReader
+FOLDER = "replays"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl replay`."""
     add = parser.add_argument
     add("bundle", help="folder of the bundle, or the name of a pretrained one")
-    add("video", type=Path, metavar="SOURCE", help="recording: mp4, avi, mkv; or a rosbag2 folder, mcap, db3, bag")
-    add("--topic", help="of a bag with several topics of pictures: the one to replay")
-    add("--out", type=Path, help="folder for replay.mp4 and actions.csv; default: SOURCE-replay, here")
+    add("sources", nargs="+", metavar="SOURCE",
+        help="recordings, folders of them, or globs: mp4, avi, mkv; bags of ROS; LeRobot datasets; folders of pictures")
+    add("--topic", help="of a bag or dataset with several cameras: the one to replay")
+    add("--against", metavar="BUNDLE2", help="a second policy, over the same pictures, to compare with the first")
+    add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one")
     add("--start", type=float, default=0.0, help="s into the video at which to begin")
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
-    add("--crop", help="top,left,height,width in px: the part of the video that is the camera's picture")
     add("--rate", type=float, help="Hz at which the policy is asked; default: as it was trained")
     add("--speed", type=float, help="m/s, limit of the gate; default: the fastest that the policy can ask for")
     add("--acceleration", type=float, help=f"m/s2, limit of the gate; default: speed / {RAMP} s")
-    add("--no-video", action="store_true", help="write actions.csv only")
+    add("--no-video", action="store_true", help="no annotated video")
+    add("--parquet", action="store_true", help="the actions as Parquet, too (needs pyarrow)")
+    add_view_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Replay and write; UserError, and nothing half-written, when the video cannot be read whole."""
+def run(args: argparse.Namespace) -> int:
+    """Replay all; 1 when some could not be. A single one that cannot be is a UserError, and nothing half-written."""
     if not (0 <= args.start < np.inf and args.duration > 0):
         raise UserError(f"--start {args.start:g} s, --duration {args.duration:g} s; start must be 0 or more, "
                         "duration above 0")
-    bundle = PolicyBundle.load(find_bundle(args.bundle))
-    if bundle.proprio.names:
-        raise UserError(f"{bundle.folder}: this policy reads the state of the robot too "
-                        f"({', '.join(bundle.proprio.names)}), which no video holds; take another")
-    rate = bundle.image.rate if args.rate is None else args.rate
-    if not 0 < rate <= 1000:
-        raise UserError(f"--rate {rate:g} Hz; it must be above 0 and at most 1000")
-    out = args.out or Path(f"{args.video.stem}-replay")
+    view = view_of(args)
+    bundles = [PolicyBundle.load(find_bundle(name)) for name in (args.bundle, args.against) if name]
+    rate = _rate(bundles, args.rate)
+    sources = find_recordings(args.sources)
+    alone = len(args.sources) == 1 and sources == [Source(Path(args.sources[0]))]
+    out = args.out or Path(f"{sources[0].name}-replay" if alone else FOLDER)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    playback = Playback(bundle, rate=rate, speed=args.speed, acceleration=args.acceleration)
+    if args.parquet:
+        import pyarrow  # noqa: F401  before hours of work, not after
     cv2.setNumThreads(1)        # decoder and encoder run beside it; more threads would get in their way
-    with open_recording(args.video, args.topic) as video:
-        playback.region = find_region(video.height, video.width, bundle.image, args.crop)
-        fresh = not out.exists()
+    span = Span(args.start, args.duration, rate, not args.no_video)
+    if alone:
+        _replay(sources[0], out, bundles, span, view, args)
+        return 0
+    return _replay_all(sources, out, bundles, span, view, args)
+
+
+def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
+                args: argparse.Namespace) -> int:
+    """Each into a folder of its own, and an index of them."""
+    entries, failed = [], 0
+    for at, (source, name) in enumerate(zip(sources, folder_names(sources), strict=True), 1):
+        print(f"[{at}/{len(sources)}] {source.path}", flush=True)
         try:
-            _write(playback, video, out, args)
-        except BaseException:
-            if fresh:
-                with suppress(OSError):         # never made, or holds what another program put there
-                    out.rmdir()
-            raise
+            _replay(source, out / name, bundles, span, view, args)
+            entries.append(Entry(source, name))
+        except UserError as error:
+            failed += 1
+            entries.append(Entry(source, name, str(error)))
+            print(f"surgrl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        write_index(out, entries, left=len(sources) - at)
+    print(f"wrote {out / 'index.html'}: {len(sources) - failed} of {len(sources)} recordings")
+    if failed:
+        print(f"surgrl: {failed} of {len(sources)} recordings could not be replayed; the index says why",
+              file=sys.stderr)
+    return int(failed > 0)
 
 
-def _write(playback: Playback, video: "VideoReader | BagReader", out: Path, args: argparse.Namespace) -> None:
-    """Write actions.csv, and replay.mp4 unless told not to; then say what was done."""
-    size = None if args.no_video else _picture_size(video.width, video.height)
-    began, counts = perf_counter(), {"sent": 0, "limited": 0, "held": 0}
-    with ExitStack() as stack:
-        scratch = stack.enter_context(atomic_file(out / "actions.csv"))
-        table = csv.writer(stack.enter_context(scratch.open("w", newline="")))
-        table.writerow(playback.header())
-        if size:
-            scratch = stack.enter_context(atomic_file(out / "replay.mp4"))
-            writer = stack.enter_context(VideoWriter(scratch, size, rate=playback.rate, colour=video.colour))
-            annotator = Annotator(playback.bundle.action, size, view=playback.view(size[0] / video.width),
-                                  arrow=playback.drawable)
-        ticks = sample(video.pictures(args.start), playback.rate, args.start, args.duration, size)
-        total = _expected(video, playback.rate, args)
-        running = stack.enter_context(closing(ahead(ticks)))        # its thread ends before the file closes
-        for tick in tqdm(running, total=total, unit=" frames", disable=None):
-            note = playback.step(tick)
-            table.writerow(playback.row(note))
-            if tick.yuv is not None:
-                annotator.draw(tick.yuv, note)
-                writer.write(tick.yuv)
-            counts["held" if note.hold else "limited" if note.reasons else "sent"] += 1
-        if not sum(counts.values()):
-            lasts = "" if video.duration is None else f"; it lasts {video.duration:.2f} s"
-            raise UserError(f"{video.path}: shows no picture at --start {args.start:g} s{lasts}")
-    took, number = perf_counter() - began, sum(counts.values())
-    print(f"{number} frames, {number / playback.rate:.1f} s at {playback.rate:g} Hz, in {took:.1f} s "
-          f"({number / took:.0f} frames/s): {', '.join(f'{count} {word}' for word, count in counts.items())}")
-    print(f"  gate    {playback.told()}")
-    print(f"  wrote   {out / 'actions.csv'}{', ' + str(out / 'replay.mp4') if size else ''}")
+def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
+            args: argparse.Namespace) -> None:
+    """One recording into the folder `out`; goes on where an earlier run was killed."""
+    with open_recording(source, args.topic, view) as video:
+        key = describe(source, bundles, span, view, vars(args))
+        if done_before(out, key):
+            print(f"  done before, as asked for now: {out / REPORT}; remove the folder to do it anew")
+            return
+        lanes = []
+        for bundle, name, suffix in zip(bundles, _names(bundles), ("", "-against"), strict=False):
+            playback = Playback(bundle, rate=span.rate, speed=args.speed, acceleration=args.acceleration)
+            playback.region = find_region(video.height, video.width, bundle.image)
+            playback.hear_robot(video.state)
+            lanes.append(Lane(playback, name, suffix))
+        with Segments(out, key) as segments:
+            try:
+                replay = Replay(lanes, span, segments)
+                before, total = replay.place.number, _expected(video.duration, span)
+                if before:
+                    print(f"  goes on after {before / span.rate:.0f} s that are done")
+                with tqdm(total=total, initial=before, unit=" frames", disable=None) as bar:
+                    replay.run(video, bar.update)
+                publish(source, video, replay, key, parquet=args.parquet)
+            except UserError:
+                segments.remove()
+                raise
+    _tell(replay, out, before)
 
 
-def _expected(video: "VideoReader | BagReader", rate: float, args: argparse.Namespace) -> int | None:
+def _tell(replay: Replay, out: Path, before: int) -> None:
+    """What was done."""
+    lane, number, took = replay.lanes[0], replay.place.number, replay.seconds
+    print(f"{number} frames, {number / replay.span.rate:.1f} s at {replay.span.rate:g} Hz, in {took:.1f} s "
+          f"({number / took:.0f} frames/s): {', '.join(f'{count} {word}' for word, count in lane.counts.items())}")
+    print(f"  gate    {lane.playback.told()}")
+    print(f"  wrote   {out / REPORT}")
+
+
+def _rate(bundles: Sequence[PolicyBundle], asked: float | None) -> float:
+    """Hz; UserError where no rate is right for all."""
+    rates = sorted({bundle.image.rate for bundle in bundles})
+    if asked is None and len(rates) > 1:
+        raise UserError(f"the policies were trained at {rates[0]:g} and {rates[1]:g} Hz; --rate picks one for both")
+    rate = rates[0] if asked is None else asked
+    if not 0 < rate <= 1000:
+        raise UserError(f"--rate {rate:g} Hz; it must be above 0 and at most 1000")
+    return rate
+
+
+def _names(bundles: Sequence[PolicyBundle]) -> list[str]:
+    """What to call each: its folder's name, with its fingerprint where two have the same."""
+    names = [bundle.folder.absolute().name for bundle in bundles]
+    return names if len(set(names)) == len(names) else [
+        f"{name} {bundle.fingerprint}" for name, bundle in zip(names, bundles, strict=True)]
+
+
+def folder_names(sources: Sequence[Source]) -> list[str]:
+    """A name for each that no other has: its own, with its folder's before it or a number after it where need be."""
+    names = [source.name for source in sources]
+    often = Counter(names)
+    names = [name if often[name] == 1 else f"{source.path.absolute().parent.name}-{name}"
+             for name, source in zip(names, sources, strict=True)]
+    often, seen = Counter(names), Counter[str]()
+    for at, name in enumerate(names):
+        if often[name] > 1:
+            seen[name] += 1
+            names[at] = f"{name}-{seen[name]}"
+    return names
+
+
+def _expected(duration: float | None, span: Span) -> int | None:
     """Frames to come, for the progress bar; None when the file does not say how long it is."""
-    if video.duration is None:
-        return None if args.duration == np.inf else round(args.duration * rate)
-    return max(1, int(min(args.duration, video.duration - args.start) * rate))
-
-
-def _picture_size(width: int, height: int) -> tuple[int, int]:
-    """Width, height px of the annotated video: even, and large enough to read what is written on it."""
-    scale = max(1.0, min(BASE[0] / width, BASE[1] / height))
-    return round(width * scale / 2) * 2, round(height * scale / 2) * 2
+    if duration is None:
+        return None if span.duration == np.inf else round(span.duration * span.rate)
+    return max(1, int(min(span.duration, duration - span.start) * span.rate))

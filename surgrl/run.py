@@ -7,16 +7,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import yaml
 
 from models.agent import Agent
-from models.memory import EpisodeMemory
 
-from .config import Config, config_of, plain
+from .config import Config, PretrainConfig, built, config_of, plain
 from .files import atomic_file
 from .policy.errors import UserError
 
@@ -36,34 +35,48 @@ class Progress:
     done: bool = False
 
 
+class Remembered(Protocol):
+    """What an agent learns from, as a checkpoint holds it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays, for np.savez."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        ...
+
+
 class Run:
-    """The folder runs/<name>. Every file is written whole or not at all."""
+    """The folder runs/<name>, of a training or a pretraining. Every file is written whole or not at all."""
 
     def __init__(self, folder: str | Path):
         """An existing run, or one to be begun with `begin`."""
         self.folder = Path(folder)
 
-    def begin(self, config: Config) -> None:
+    def begin(self, config: Config | PretrainConfig) -> None:
         """Make the folder and write the config; UserError when a run of that name exists."""
-        if (self.folder / "config.yaml").exists():
-            raise UserError(f"{self.folder} already holds a run; go on with --resume, take another name=..., "
-                            "or remove the folder")
+        self.require_free()
         with atomic_file(self.folder / "config.yaml") as path:
             path.write_text(yaml.safe_dump(plain(config), sort_keys=False, width=110))
 
+    def require_free(self) -> None:
+        """UserError when a run of that name exists."""
+        if (self.folder / "config.yaml").exists():
+            raise UserError(f"{self.folder} already holds a run; go on with --resume, take another name=..., "
+                            "or remove the folder")
+
     def config(self) -> Config:
-        """The config that the run was begun with."""
-        path = self.folder / "config.yaml"
-        if not path.is_file():
-            raise UserError(f"{self.folder}: no run here (config.yaml is missing); make one with `surgrl train CONFIG`")
-        try:
-            return config_of(yaml.safe_load(path.read_text()))
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not readable as YAML: {error}") from error
+        """The config that a training was begun with."""
+        return config_of(self._values("train"))
+
+    def pretraining(self) -> PretrainConfig:
+        """The config that a pretraining was begun with."""
+        return built(PretrainConfig, self._values("pretrain"))
 
     def progress(self) -> Progress:
         """How far the newest checkpoint is, or was when it was kept; a fresh Progress when there is none yet."""
-        self.config()
+        self._values("train")
         path, kept = self.folder / "checkpoint.pt", self.folder / PROGRESS
         if path.is_file():
             return Progress(**_load(path)["progress"])
@@ -73,7 +86,7 @@ class Run:
         """Whether training came to its end."""
         return self.progress().done
 
-    def save(self, agent: Agent, memory: EpisodeMemory, progress: Progress) -> None:
+    def save(self, agent: Agent, memory: Remembered, progress: Progress) -> None:
         """Write a checkpoint: first the memory under a name of its own, then the state that refers to it."""
         for kind in ("memory", "checkpoint", "metrics", "eval"):    # scratch files of a process that was killed
             for left in self.folder.glob(f".{kind}-*"):
@@ -91,7 +104,7 @@ class Run:
             if progress.done or old.name != memory_name:
                 old.unlink()
 
-    def restore(self, agent: Agent, memory: EpisodeMemory | None = None) -> Progress:
+    def restore(self, agent: Agent, memory: Remembered | None = None) -> Progress:
         """Load the checkpoint into agent and memory; a fresh Progress when there is none yet."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
@@ -106,6 +119,17 @@ class Run:
         except Exception as error:      # whatever a file of other shapes makes torch, zip or NumPy raise
             raise _unusable(path, error) from error
         return progress
+
+    def _values(self, command: str) -> Any:
+        """What config.yaml says; command: that makes such runs."""
+        path = self.folder / "config.yaml"
+        if not path.is_file():
+            raise UserError(f"{self.folder}: no run here (config.yaml is missing); make one with "
+                            f"`surgrl {command} CONFIG`")
+        try:
+            return yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not readable as YAML: {error}") from error
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import argparse
 import signal
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from .config import Config, load_config
 from .demos import demo_files
 from .evaluate import Score
 from .policy.errors import UserError
+from .recorded import Recorded, fitting, recorded_world
 from .run import Run, free_space
 from .sweep import add_sweep_arguments, sweep
 from .trainer import Trainer, fitting_demo
@@ -50,16 +52,23 @@ def run(args: argparse.Namespace) -> int:
         config = load_config(args.config, args.overrides)
         folder = Path(args.runs) / config.name
         world, *_ = make_parts(config)      # a config that cannot work leaves no run behind
-        if config.demos.folder:
+        if config.recordings.sources:
+            fitting(config, world.action, world.image.rate)
+        elif config.demos.folder:
             fitting_demo(demo_files(config.demos.folder, config.demos.episodes)[0], config, world)
         world.close()
         Run(folder).begin(config)
     score = train(Run(folder))
-    print(f"{folder}: success {score}")
+    print(f"{folder}: " + ("is finished; there is no task to try it in" if score is None else f"success {score}"))
     return 0
 
 
-def make_agent_for(config: Config, world: World) -> Agent:
+def world_of(config: Config) -> Any:
+    """Where the config says that is learnt: a task's World, or, from recordings alone, a Recorded."""
+    return training_world(config) if config.env.id else recorded_world(config)
+
+
+def make_agent_for(config: Config, world: World | Recorded) -> Agent:
     """The agent that the config describes, for this world; a user's mistakes told as such."""
     options = dict(config.agent)
     name = options.pop("name", None)
@@ -74,17 +83,28 @@ def make_agent_for(config: Config, world: World) -> Agent:
         raise UserError(f"config: {error}") from error
 
 
-def make_parts(config: Config) -> tuple[World, Agent, EpisodeMemory]:
-    """World, agent and memory, as the config says."""
-    world = training_world(config)
+def make_parts(config: Config) -> tuple[Any, Agent, EpisodeMemory]:
+    """World (see world_of), agent and memory, as the config says."""
+    world = world_of(config)
+    try:
+        return _parts_of(config, world)
+    except UserError:
+        world.close()
+        raise
+
+
+def _parts_of(config: Config, world: Any) -> tuple[Any, Agent, EpisodeMemory]:
     agent = make_agent_for(config, world)
     side, extras = config.image.size, [name for name in SIGNALS if name in agent.needs]
+    if "mask" in extras and config.recordings.sources:
+        raise UserError("config: an objective (dear) asks for the instrument's mask in every picture, which no "
+                        "recording tells; leave it out: objectives=[]")
     if "mask" in extras:
         world.require_instrument()
     if "right" in extras:
-        if config.demos.folder:
+        if config.demos.folder or config.recordings.sources:
             raise UserError("config: demonstrations in files show one eye only, and an objective needs both; leave "
-                            "demos.folder empty, or set views to 1")
+                            "demos.folder and recordings.sources empty, or set views to 1")
         world.close()       # which eyes are needed, the agent told, and it had to know the actions first
         world = two_eyed_world(config)
     memory = EpisodeMemory(config.memory.capacity, frame_shape=(side, side, 3), action_dim=len(world.action.names),
@@ -101,8 +121,8 @@ def trainer_for(agent: Agent) -> type[Trainer]:
     return OnPolicyTrainer if getattr(agent, "on_policy", False) else OffPolicyTrainer
 
 
-def train(run: Run, quiet: bool = False) -> Score:
-    """Train the run to its end, from wherever it stands; the final Score."""
+def train(run: Run, quiet: bool = False) -> Score | None:
+    """Train the run to its end, from wherever it stands; the final Score, where there is a task to try it in."""
     config = run.config()
     free_space(run.folder, 2 * config.memory.capacity * config.image.size ** 2 * 3)
     keep_freed_memory()

@@ -5,6 +5,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,11 +16,15 @@ from models.memory import EpisodeMemory
 from .config import Config
 from .demos import Demo, demo_files, disturbed, episode_seed, read_demo
 from .evaluate import AgentPolicy, Score, evaluate
+from .footage import Footage, choose
 from .policy.errors import UserError
 from .policy.spec import Array
+from .recorded import Recorded, Shown, demonstrations, error_of
 from .records import success_told
 from .run import Run, Table
 from .world import FIRST_UNSEEN_SEED, Moment, World
+
+ASIDE = 20              # recordings left aside that the error is measured on, at most
 
 
 class Trainer(ABC):
@@ -27,10 +32,12 @@ class Trainer(ABC):
 
     log_every = 50          # learning steps between rows of metrics.csv
 
-    def __init__(self, run: Run, config: Config, world: World, agent: Agent, memory: EpisodeMemory, quiet: bool):
+    def __init__(self, run: Run, config: Config, world: World | Recorded, agent: Agent, memory: EpisodeMemory,
+                 quiet: bool):
         """Restore what was saved; open the logs."""
         from torch.utils.tensorboard import SummaryWriter
-        self.run, self.config, self.world, self.agent, self.memory = run, config, world, agent, memory
+        self.run, self.config, self.agent, self.memory = run, config, agent, memory
+        self.world: Any = world     # without a task a Recorded, in which nothing acts
         self.progress = run.restore(agent, memory)
         self.metrics = Table(run.folder / "metrics.csv", "update", self.progress.updates)
         self.scores = Table(run.folder / "eval.csv", "update", self.progress.updates)
@@ -42,12 +49,13 @@ class Trainer(ABC):
         self._saved = time.monotonic()
         self._sum: dict[str, float] = {}
         self._count = 0
+        self._aside: list[Shown] | None = None      # demonstrations that are not learnt from, once they are read
         self.bar = tqdm(total=self._planned(), initial=self.progress.updates, unit="update", disable=quiet,
                         dynamic_ncols=True, desc=config.name, mininterval=0.5 if sys.stderr.isatty() else 20)
         self.bar.set_postfix_str(success_told(run.folder))      # of a run that goes on, the one before
 
-    def train(self) -> Score:
-        """To the end; the final Score."""
+    def train(self) -> Score | None:
+        """To the end; the final Score, where there is a task to try it in."""
         self._demonstrate()
         while self.progress.updates < self.config.demos.updates and not self._out_of_time():
             self._learn(self.agent.update(self.memory))
@@ -83,8 +91,11 @@ class Trainer(ABC):
         return limit > 0 and time.monotonic() - self._started >= limit
 
     def _demonstrate(self) -> None:
-        """Gather scripted demonstrations, recorded or asked for now."""
+        """Gather demonstrations: recordings; scripted ones, recorded or asked for now."""
         demos = self.config.demos
+        if self.config.recordings.sources:
+            self._watch()
+            return
         recorded = demo_files(demos.folder, demos.episodes) if demos.folder else []
         for k in tqdm(range(self.progress.demos, demos.episodes), initial=self.progress.demos, total=demos.episodes,
                       leave=False, desc="demonstrations", unit="episode", disable=self.bar.disable, dynamic_ncols=True):
@@ -95,6 +106,20 @@ class Trainer(ABC):
             self.memory.end()
             self.progress.demos += 1
             self._checkpoint_if_due()
+
+    def _watch(self) -> None:
+        """Learn from recordings: what was done is the label of every moment."""
+        learnt_from, _ = choose(self.config.recordings, self.config.seed)
+        footage, beyond = Footage(self.memory), []
+        for shown in demonstrations(learnt_from[self.progress.demos:], self.config, self.world.action,
+                                    progress="" if self.bar.disable else "demonstrations"):
+            footage.add(shown.film, shown.actions)
+            beyond.append(shown.beyond)
+            self.progress.demos += 1
+            self._checkpoint_if_due()
+        if any(beyond) and not self.bar.disable:
+            print(f"{self.run.folder}: in {np.mean(beyond):.1%} of the recorded moments an action was beyond the "
+                  "policy's range; it was cut to it", file=sys.stderr)
 
     def _ask_expert(self, k: int) -> None:
         """The k-th demonstration, in the simulator. Disturbed, it shows how to recover (Laskey et al. 2017)."""
@@ -153,8 +178,12 @@ class Trainer(ABC):
         for name, value in means.items():
             self.board.add_scalar(name, value, self.progress.updates)
 
-    def _evaluate(self) -> Score:
-        """Success on seeds that no training sees, without exploration."""
+    def _evaluate(self) -> Score | None:
+        """Success on seeds that no training sees, without exploration, and error on recordings left aside."""
+        if self.config.recordings.sources:
+            self._measure_aside()
+        if isinstance(self.world, Recorded):
+            return None
         seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.config.eval.episodes)
         score = evaluate(self.world, AgentPolicy(self.agent, self.config.image.stack), seeds)
         self.scores.add({"update": self.progress.updates, "step": self.progress.steps,
@@ -162,6 +191,18 @@ class Trainer(ABC):
         self.board.add_scalar("eval/success", score.success, self.progress.updates)
         self.bar.set_postfix_str(f"success {score.success:.0%}")
         return score
+
+    def _measure_aside(self) -> None:
+        """How far the policy's actions are from those of demonstrations that it did not learn from."""
+        if self._aside is None:
+            _, aside = choose(self.config.recordings, self.config.seed)
+            self._aside = list(demonstrations(aside[:ASIDE], self.config, self.world.action))
+        if self._aside:
+            error = float(np.mean([error_of(self.agent, shown, self.config.image.stack) for shown in self._aside]))
+            self._sum["held_out/error"] = error * (self._count or 1)     # the row is of means
+            self._count = self._count or 1
+            self._log()
+            self.bar.set_postfix_str(f"held-out error {error:.3g}")
 
     def _evaluate_if_due(self, begun: int) -> None:
         """Where the steps since `begun` passed a multiple of eval.every."""

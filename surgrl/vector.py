@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -63,6 +64,9 @@ def _in_worker(*args: Any) -> WorldEnv:
 def make_vector(config: Config, begun: int, labels: Sequence[str] = ()) -> AsyncVectorEnv:
     """config.env.workers environments; `begun`: episodes that were begun before. labels: see WorldEnv."""
     count = config.env.workers
+    # A worker's UserError is told by the command, in a line; gymnasium would show the worker's whole trace before.
+    for told in ("Received the following error from Worker", "Raising the last exception", ".*UserError: "):
+        warnings.filterwarnings("ignore", message=rf"(?s).*{told}")
     # Of the workers, which inherit it: their arithmetic is small, and their threads would fight for the cores.
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"

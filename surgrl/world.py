@@ -1,6 +1,7 @@
 """An environment as training and evaluation see it: prepared frames, masks, expert labels, specs for the robot."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ def make_env(env_id: str, **options: Any) -> gymnasium.Env:
     except gymnasium.error.Error as error:
         raise UserError(f"task {env_id}: {error}; `surgrl list` shows what there is") from error
     except ValueError as error:
+        raise UserError(f"task {env_id}: {error}") from error
+    except ConnectionError as error:        # of a scene that lives in another process
         raise UserError(f"task {env_id}: {error}") from error
     except TypeError as error:      # text where a number belongs, say
         raise UserError(f"task {env_id}: one of the options {options} has the wrong type: {error}") from error
@@ -80,12 +83,15 @@ class World:
 
     def reset(self, seed: int) -> Moment:
         """Begin the episode of that seed."""
-        obs, info = self.env.reset(seed=seed)
+        with _lost_told(self.env):
+            obs, info = self.env.reset(seed=seed)
         return self._moment(obs, 0.0, False, False, info)
 
     def step(self, action: Array) -> Moment:
         """One control step; action (A,) is clipped to [-1, 1] first."""
-        return self._moment(*self.env.step(np.clip(action, -1.0, 1.0)))
+        with _lost_told(self.env):
+            told = self.env.step(np.clip(action, -1.0, 1.0))
+        return self._moment(*told)
 
     def show(self, state: dict[str, Any]) -> Moment:
         """A state of the environment (see `get_state`), as it is seen; the episode's end and reward are not told."""
@@ -93,14 +99,22 @@ class World:
         obs, info = self.env.unwrapped.observe()
         return self._moment(obs, 0.0, False, False, info)
 
+    @property
+    def has_expert(self) -> bool:
+        """Whether the task has a scripted demonstrator."""
+        return hasattr(self.env.unwrapped, "expert")
+
     def expert(self) -> Array:
         """The scripted demonstrator's action now: (A,) in [-1, 1]."""
-        if not hasattr(self.env.unwrapped, "expert"):
+        if not self.has_expert:
             raise UserError(f"task {self.env.spec.id} has no scripted expert; set demos.episodes and imitation to 0")
         return self.env.unwrapped.expert()
 
     def require_instrument(self) -> None:
         """UserError for a task that shows none: its mask is empty, and nothing can be learnt from it."""
+        if not getattr(self.env.unwrapped, "tells_mask", True):
+            raise UserError(f"task {self.env.spec.id} gives no instrument mask; leave out the objectives that need "
+                            "one: objectives=[]")
         scene = getattr(self.env.unwrapped, "scene", None)
         if scene is not None and not scene.arms:
             raise UserError(f"task {self.env.spec.id} shows no instrument, so its mask is empty; leave out the "
@@ -138,13 +152,34 @@ class World:
         return Moment(frame, obs["proprio"][self._own], float(reward), terminated, truncated, info, right)
 
 
+@contextmanager
+def _lost_told(env: gymnasium.Env) -> Iterator[None]:
+    """UserError where the scene, in another process, is lost."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise UserError(f"task {env.spec.id}: {error}") from error
+
+
 def training_world(config: Config, **options: Any) -> World:
     """The world that a config describes. The simulator draws just the square that the policy sees.
 
     options: of the environment, before those of the config.
     """
+    if not config.env.id:
+        raise UserError(f"{config.name} was learnt from recordings alone: there is no task (env.id) to try it in")
     side = config.image.render
     env = make_env(config.env.id, **{"image_size": (side, side), **config.env.options, **options})
+    try:
+        return _world_of(env, config)
+    except UserError:       # whoever refuses it leaves no engine behind, nor a process
+        env.close()
+        raise
+
+
+def _world_of(env: gymnasium.Env, config: Config) -> World:
+    """An environment as the config wants it seen."""
+    side = config.image.render
     height, width = CAMERA_SIZE
     image = ImageSpec(camera=env.unwrapped.camera.frame, width=width, height=height,
                       crop=(0, (width - height) // 2, height, height),
@@ -152,6 +187,9 @@ def training_world(config: Config, **options: Any) -> World:
                       rate=round(1 / env.unwrapped.dt, 6),
                       focal=round(float(env.unwrapped.camera.intrinsics(height, width)[1, 1]) / height, 4))
     drawn = replace(image, width=side, height=side, crop=(0, 0, side, side))
+    if config.env.likeness.encoder:
+        from .likeness import Likeness
+        env = Likeness(env, config.env.likeness, drawn)
     world = World(env, image=image, drawn=drawn, proprio=env.unwrapped.proprio_names if config.image.proprio else (),
                   reward=config.env.reward)
     if config.env.reward:       # a term that does not exist is told now, not in the midst of a training

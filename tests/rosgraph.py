@@ -41,7 +41,7 @@ AGE = 0.3       # s, wider than the default: a busy test machine must not look l
 
 @contextmanager
 def four_domains() -> Iterator[int]:
-    """The first of four ROS domains that nothing else under test on this machine has, 1 to 97: above, ports meet others.
+    """The first of four ROS domains that no other test on this machine has, 1 to 97: above, ports meet others.
 
     Nodes of two tests in one domain would hear each other, and the gate would rightly latch.
     """

@@ -86,7 +86,7 @@ def test_a_folder_that_is_no_bundle_is_told_in_one_line(tmp_path):
 
 def test_a_video_that_is_not_there_is_told_in_one_line(tmp_path, make_bundle):
     make_bundle(tmp_path / "bundle")
-    assert_refused(surgrl("replay", "bundle", "none.mp4", cwd=tmp_path), "none.mp4: no such video file")
+    assert_refused(surgrl("replay", "bundle", "none.mp4", cwd=tmp_path), "none.mp4: names no recording")
 
 
 def test_a_whole_bundle_is_told_with_its_units(tmp_path, make_bundle):

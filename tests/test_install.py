@@ -84,8 +84,8 @@ def _sources(*patterns: str) -> set[str]:
 @pytest.mark.slow
 def test_the_wheel_holds_the_whole_house_and_its_data(wheel):
     wanted = _sources("surgrl/**/*.py", "envs/**/*.py", "models/**/*.py", "ros_nodes/**/*.py",
-                      "surgrl/configs/*.yaml", "envs/*.yaml", "ros_nodes/config/*", "models/pretrained/*/*",
-                      "models/pretrained/encoders/*/*")
+                      "surgrl/configs/*.yaml", "surgrl/*.css", "surgrl/*.js", "envs/*.yaml", "ros_nodes/config/*",
+                      "models/pretrained/*/*", "models/pretrained/encoders/*/*")
     assert wanted - wheel == set()
 
 

@@ -40,5 +40,20 @@ class Observer(Learner):
         self._shape(losses)
         return self._end(metrics | losses)
 
+    @torch.no_grad()
+    def examine(self, memory: EpisodeMemory, batches: int = 8) -> dict[str, float]:
+        """The same metrics, means over batches of a memory that is not learnt from. Changes nothing of the agent, and
+        draws the same batches each time."""
+        kept, place = self.random.get_state(), memory.rng.bit_generator.state
+        self.random.manual_seed(0)
+        found = []
+        for _ in range(batches):
+            batch, z = self._draw(memory)
+            losses, metrics = self._side_losses(batch, z, z)
+            found.append({name: float(value) for name, value in (metrics | losses).items()})
+        self.random.set_state(kept)
+        memory.rng.bit_generator.state = place
+        return {name: sum(row[name] for row in found) / batches for name in found[0]}
+
     def _explore(self, z: Tensor, proprio: Tensor) -> Tensor:
         return 2 * torch.rand(len(z), self.action_dim, generator=self.random).to(z.device) - 1

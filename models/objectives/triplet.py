@@ -13,23 +13,28 @@ class Triplet(Objective):
     """Triplets: a moment lies closer to one just before or after it than to far ones, those of other episodes too.
 
     Differs from the paper: what belongs together is not one person's pictures but moments of an episode at most
-    `near` steps apart; the negatives are mined among those drawn `far` from each moment of the batch.
+    `near` steps apart; the negatives are mined among those drawn `far` from each moment. To encode near and far ones
+    is what it costs, so they are drawn for a share of the batch.
     """
 
     def __init__(self, encoder: Encoder, action_dim: int, *, features: int = 128, margin: float = 0.2,
-                 near: int = 2, far: int = 8):
-        """features: numbers that are compared, on the unit sphere; margin: of squared distance; near, far: steps."""
+                 near: int = 2, far: int = 8, share: float = 0.25):
+        """features: numbers that are compared, on the unit sphere; margin: of squared distance; near, far: steps.
+
+        share: of the batch that is compared.
+        """
         super().__init__(encoder, action_dim)
-        self.margin = margin
+        self.margin, self.share = margin, checked_share("triplet", share)
         self.needs = self.near, self.far = windows("triplet", near, far)
         self.project = nn.Linear(encoder.latent_dim, features)
 
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
         """Hinge of each moment over its near one and the negative that is mined for it."""
+        rows = some_rows(self.share, z)
         anchor, near, far = (normalize(self.project(seen), dim=1) for seen in (
-            z, encode(batch.extra[self.near]), encode(batch.extra[self.far])))      # (B, F) each
-        together = (anchor - near).square().sum(1)                                  # (B,)
-        apart = 2 - 2 * anchor @ far.T                                              # (B, B), as ||.|| = 1
+            z[rows], encode(batch.extra[self.near][rows]), encode(batch.extra[self.far][rows])))    # (N, F) each
+        together = (anchor - near).square().sum(1)                                  # (N,)
+        apart = 2 - 2 * anchor @ far.T                                              # (N, N), as ||.|| = 1
         loss = hinge(together, semi_hard(together, apart), self.margin)
         return loss, {"loss": loss, "accuracy": (together[:, None] < apart).float().mean()}
 
@@ -39,6 +44,18 @@ def windows(name: str, near: int, far: int) -> tuple[str, str]:
     if not 1 <= near <= far:
         raise ValueError(f"{name} near {near} and far {far} are steps; 1 <= near <= far is needed")
     return f"near:{near}", f"far:{far}"
+
+
+def checked_share(name: str, share: float) -> float:
+    """ValueError for what is no share of a batch."""
+    if not 0 < share <= 1:
+        raise ValueError(f"{name} share is {share}; it must be above 0 and at most 1, the whole batch")
+    return share
+
+
+def some_rows(share: float, z: Tensor) -> Tensor:
+    """(B, D) -> (N,), at least two, evenly over the batch: demonstrations may stand at its end."""
+    return torch.linspace(0, len(z) - 1, max(2, round(share * len(z))), device=z.device).long()
 
 
 def hinge(together: Tensor, apart: Tensor, margin: float) -> Tensor:

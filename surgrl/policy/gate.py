@@ -200,8 +200,6 @@ class Gate:
         obstacle = self._obstacle()
         stood: tuple[str, ...] = ()
         if self.motion.state is not None and not late <= LATE:
-            # To go on at the speed of long ago would be a jolt.
-            self.motion.start(self.motion.state.position)
             stood = (f"{STOOD} for {late * 1e3:.0f} ms",)
             obstacle = obstacle or stood[0]
         if self.state == "active" and obstacle:
@@ -221,18 +219,26 @@ class Gate:
             decision = self._done(None)
             self._jaw_left = None       # an arm without power grips nothing: the jaw starts from where it is
             return decision
+        if stood:
+            # The arm has come to rest where it was last told to be, or somebody else has moved it since. To go on at
+            # the speed of long ago would be a jolt, to tell it the place of long ago a leap.
+            return self._done(None)._replace(remarks=stood)
         lag = self._lag()
         if self.state == "active" and not lag <= self.limits.max_lead:
             self.latch(f"the arm is {lag * 1e3:.1f} mm behind its command, limit {self.limits.max_lead * 1e3:.1f} mm")
         remarks = self.motion.step(self._wanted if self.state == "active" else ZERO)
         if self.state == "active":
             remarks += self._shrunk() + self._move_jaw()
-        remarks += stood
         command = Command(Pose(np.array(self.motion.state.position), self._quaternion),
                           None if self._jaw_wanted is None else self._jaw, self._answered())
         if self.state != "active" and self.motion.state.at_rest:
-            return self._done(command)._replace(remarks=stood)
+            return self._done(command)
         return Decision(command, False, remarks)
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the last tick is so long ago that what it decided must not be sent any more."""
+        return not time.monotonic() - self._ticked <= LATE
 
     @property
     def armed(self) -> bool:

@@ -4,7 +4,8 @@ What holds, what latches, and after how long: ImageLimits. What it finds: a came
 focus, behind smoke or blood, out of the body, or that calls blue red. Whether the policy is right it cannot know.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ ALIKE, FLAT = 4, 0.6            # of 255; share of pixels no further than that f
 BARS = 90                       # of 255, by which each colour changes along a row of colour bars
 FAR = 2.0                       # unlikeness beyond which no fault of lens or light explains a frame
 CAST = 0.45                     # log of a ratio of colours, beyond the profile's: more than a wrong white balance
+MEMORY = ("latch", "hold", "good", "bad", "repeats", "spoilt", "unlike", "last", "kind", "pixels")
 
 
 class ImageVerdict(NamedTuple):
@@ -59,6 +61,15 @@ class ImageGate:
         self._last: float | None = None                 # s, of the last frame
         self._kind: tuple[int, int, str] | None = None  # height, width, encoding of the first frame
         self._pixels: Array | None = None               # (SIDE, SIDE, 3) of the last frame
+
+    def memory(self) -> dict[str, Any]:
+        """All that it remembers: plain numbers and text, and `pixels`, an array or None."""
+        return {name: getattr(self, f"_{name}") for name in MEMORY}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on where a gate of the same camera, in another process, stood when it gave its memory."""
+        for name in MEMORY:
+            setattr(self, f"_{name}", memory[name])
 
     def look(self, frame: Array, seconds: float, encoding: str = "") -> ImageVerdict:
         """(H, W, 3) uint8 RGB, taken at `seconds`; encoding: as the camera's message calls it, before conversion."""
@@ -119,7 +130,7 @@ class ImageGate:
                 return str(error)
             self._kind = height, width, encoding
         before = self._kind
-        if before[:2] != (height, width):
+        if tuple(before[:2]) != (height, width):
             return f"the camera's frames changed from {before[1]}x{before[0]} to {width}x{height} px"
         if before[2] != encoding:
             return f"the camera's encoding changed from {before[2]} to {encoding}"

@@ -37,6 +37,7 @@ class PolicyRuntime:
         self._network = Network(self.session, "cuda" if self.provider in ON_GPU else "cpu")
         self._frames: deque[Array] = deque(maxlen=bundle.image.stack)
         self._state = np.zeros((1, bundle.state), np.float32)
+        self.inputs: dict[str, Array] = {}      # of the network, that the last action came of
         # Twice: a GPU's first run captures a graph, the second one replays it; both must be right.
         self.golden_error = max(self._prove_golden(tolerance) for _ in range(2))
 
@@ -44,6 +45,17 @@ class PolicyRuntime:
         """Forget the frames of the last episode, and what a recurrent policy remembers."""
         self._frames.clear()
         self._state = np.zeros_like(self._state)
+
+    def memory(self) -> dict[str, Array]:
+        """All that it remembers from frame to frame: `frames` (n, h, w, 3) uint8 and `state` (1, S)."""
+        frames = np.stack(self._frames) if self._frames else np.zeros((0, *self.bundle.image.size, 3), np.uint8)
+        return {"frames": frames, "state": self._state.copy()}
+
+    def recall(self, memory: Mapping[str, Array]) -> None:
+        """Go on where a runtime of the same bundle, in another process, stood when it gave its memory."""
+        self.reset()
+        self._frames.extend(memory["frames"])
+        self._state = np.array(memory["state"], np.float32)
 
     def act(self, frame: Array, proprio: Array | None = None) -> Array:
         """(H, W, 3) uint8 RGB [, (P,)] -> (A,) float64 in the units of bundle.action."""
@@ -63,7 +75,7 @@ class PolicyRuntime:
             inputs["proprio"] = np.asarray(proprio, np.float32)[None]
         if self.bundle.state:
             inputs["state"] = self._state
-        outputs = self._network(inputs)
+        outputs, self.inputs = self._network(inputs), inputs
         if self.bundle.state:
             # A state that is not finite would spoil all that follows; the action that came of it is NaN too: hold.
             self._state = outputs[1] if np.isfinite(outputs[1]).all() else np.zeros_like(self._state)

@@ -4,11 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs  # noqa: F401  registers the ids
 from envs.eyes import BASELINE, EYES
 from envs.scene import INSTRUMENT, LABELS
+from tests.ids import OWN as IDS
 
-IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
 ALL = ("right", "depth", "segmentation")
 
 

@@ -4,9 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs  # noqa: F401  registers the ids
-
-IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
+from tests.ids import OWN as IDS
 
 
 @pytest.mark.slow

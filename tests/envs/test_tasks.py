@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import envs  # noqa: F401  registers the ids
 from envs.state import digest
-
-IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/"))
+from tests.ids import OWN as IDS
 
 
 @pytest.fixture(scope="module", params=IDS)

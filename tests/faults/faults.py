@@ -151,7 +151,7 @@ def gate_is_stopped(stage: Stage) -> Outcome:
     woken = time.monotonic()
     go_on("gate_node")(stage)
     assert stage.wait(lambda: stage.gate.startswith("hold"), 5.0), stage.gate
-    stage.graph.spin(0.1)       # it tells the arm once more to be where it is
+    stage.graph.spin(0.1)       # it tells the arm to hold
     stage.stays(STILL)
     stage.press()
     assert stage.wait(lambda: len(stage.log.commands(woken)) > 20), stage.gate

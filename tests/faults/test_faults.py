@@ -26,5 +26,6 @@ def test_no_command_was_outside_the_limits(stage: Any, book: Any) -> None:
     stage.down("gate_node")     # which ends its log
     count = judge(stage.nodes.audit, stage.log, stage.unlogged)
     book.remarks.append(f"{count.sent} commands sent, {count.heard} heard by the arm, {len(count.outside)} outside "
-                        f"limits ({count.unlogged} heard ones are in no log: the gate was killed, or its disk full).")
+                        f"limits ({count.unlogged} heard ones are in no log: the gate was killed, or its disk full; "
+                        f"{count.belated} left as the gate was stopped, one step from rest).")
     assert count.sent > 20 and count.outside == [], count.outside[:10]

@@ -123,9 +123,10 @@ def test_random_faults_leave_no_unsafe_command_no_memory_and_nothing_behind(
     grown = {name: max(values[len(values) // 3:]) / values[len(values) // 3] for name, values in sampled.items()}
     book.remarks.append(
         f"Soak, {minutes:g} min: {sum(counts.values())} faults of {sum(map(bool, counts.values()))} kinds, "
-        f"{count.sent} commands, {len(count.outside)} outside limits; memory after a third of the time, and at most "
-        "since: " + ", ".join(f"{name} {values[len(values) // 3] / 1e3:.1f} MB, {100 * (grown[name] - 1):+.1f} %"
-                              for name, values in sampled.items()) + ".")
+        f"{count.sent} commands, {len(count.outside)} outside limits ({count.belated} left as the gate was stopped, "
+        "one step from rest); memory after a third of the time, and at most since: "
+        + ", ".join(f"{name} {values[len(values) // 3] / 1e3:.1f} MB, {100 * (grown[name] - 1):+.1f} %"
+                    for name, values in sampled.items()) + ".")
     assert count.sent > 100 and count.outside == [], count.outside[:10]
     assert max(grown.values()) <= GROWTH, grown
     assert ours and not [path.name for path in ours if path.exists()]

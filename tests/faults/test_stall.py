@@ -1,4 +1,4 @@
-"""F22 again and again: the policy stands still at any moment of its work, and the arm is held in time each time."""
+"""F22 and F24b again and again: policy or gate stand still at any moment of their work; the arm is held, never torn."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rosgraph import START
 from stage import Stage
+from verdict import judge
 
 TRIALS = int(os.environ.get("SURGRL_STALL_TRIALS", 100))
 BOUND = 120.0           # ms: the image-age limit, a tick, and the way to the arm
@@ -55,3 +56,25 @@ def test_a_policy_that_stands_still_is_noticed_in_time_whenever_it_happens(stage
         f"Policy: SIGSTOP, {TRIALS} times: held within {BOUND:.0f} ms in {(times <= BOUND).sum()} of {TRIALS}; "
         f"p50 {np.median(times):.0f}, p90 {np.quantile(times, 0.9):.0f}, most {times.max():.0f} ms.")
     assert (times <= BOUND + slack).all(), np.sort(times)[-5:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(10 * TRIALS + 120)
+def test_a_gate_that_stands_still_whenever_it_happens_never_tears_the_arm(stage: Any, book: Any) -> None:
+    """Within a tick too: what was decided before is not sent after, unless it was just leaving."""
+    stage.ready()
+    rng = np.random.default_rng(0)
+    for _ in range(TRIALS):
+        stage.move()
+        stage.graph.spin(float(rng.uniform(0.1, 0.2)))
+        if np.abs(stage.log.commands()[-1].at - START.position).max() > 0.2:
+            stage.home()
+        os.kill(stage.pid("gate_node"), signal.SIGSTOP)
+        stage.graph.spin(float(rng.uniform(0.15, 0.3)))
+        os.kill(stage.pid("gate_node"), signal.SIGCONT)
+        assert stage.wait(lambda: not stage.gate.startswith("active"), 5.0), stage.gate
+    stage.down("gate_node")
+    count = judge(stage.nodes.audit, stage.log, stage.unlogged)
+    book.remarks.append(f"Gate: SIGSTOP, {TRIALS} times: {count.sent} commands, {len(count.outside)} outside limits; "
+                        f"{count.belated} left as it was stopped, one step from rest.")
+    assert count.sent > 10 * TRIALS and count.outside == [], count.outside[:10]

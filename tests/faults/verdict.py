@@ -20,48 +20,62 @@ class Count(NamedTuple):
     sent: int
     heard: int
     unlogged: int           # heard as the gate was killed, or its disk full
+    belated: int            # left in the middle of a stop of the gate, one step from rest: nothing else can be done
     outside: list[str]      # what is wrong, where
 
 
 def judge(audit: Path, log: Log, unlogged: list[tuple[float, float]]) -> Count:
     """Every log in the folder, and every command that the driver heard. unlogged: s, when the log could not be."""
-    sent, outside, known = 0, [], set()
+    sent, belated, outside, known = 0, 0, [], set()
     places = [(line["t"], line["at"]) for line in log.read() if line["what"] == "place"]
+    heard = {tuple(line["at"]): line["t"] for line in log.read() if line["what"] == "command"}
     last: list[list[float]] = []
     for path in sorted(audit.glob("*.jsonl")):
         *lines, _ = path.read_text().split("\n")
         records = [json.loads(line) for line in lines]
         limits = records[0]["about"]["limits"]
-        for motion in motions(records):
+        for motion in motions(records, heard):
             sent += len(motion)
             known |= {_key(record["sent"]) for record in motion}
             first = motion[0]["t_mono"] * 1e-9
             # Where it was told to be before, or where a test has put it since.
             froms = last + [at for when, at in places if first - 30 < when < first]
             start = min(froms, key=lambda at: np.linalg.norm(np.subtract(at, _key(motion[0]["sent"]))))
-            outside += [f"{path.name}, record {motion[0]['n']}: {text}" for text in breaches(motion, limits, start)]
+            if is_belated(motion, limits, start, records):
+                belated += 1
+            else:
+                outside += [f"{path.name}, record {motion[0]['n']}: {text}" for text in breaches(motion, limits, start)]
             last = [list(_key(motion[-1]["sent"]))]
-    heard = [line for line in log.read() if line["what"] == "command"]
-    unknown = [line for line in heard if tuple(line["at"]) not in known]
+    told = [line for line in log.read() if line["what"] == "command"]
+    unknown = [line for line in told if tuple(line["at"]) not in known]
     excused = [line for line in unknown if any(begin < line["t"] < end for begin, end in unlogged)]
     outside += [f"the arm was told {line['at']}, which no log knows" for line in unknown if line not in excused]
-    return Count(sent, len(heard), len(excused), outside)
+    return Count(sent, len(told), len(excused), belated, outside)
 
 
-def motions(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Records with commands, from each start to each rest."""
+def motions(records: list[dict[str, Any]], heard: dict[tuple[float, ...], float]) -> list[list[dict[str, Any]]]:
+    """Records with commands, from each start to each rest. heard: s, monotonic, when the arm heard what place."""
     found: list[list[dict[str, Any]]] = [[]]
     for record in records:
         last = found[-1][-1] if found[-1] else None
         if record.get("sent"):
-            # As it says, or by the time between them: ticks and records of a busy gate need not be as far apart.
-            if last and ((record["t_mono"] - last["t_mono"]) * 1e-9 > PAUSE
-                         or any(reason.startswith(STOOD) for reason in record["reasons"])):
+            # By the log and to the arm: a busy gate may write late what it has sent in time, a busy arm hear it late.
+            if last and min((record["t_mono"] - last["t_mono"]) * 1e-9,
+                            heard.get(_key(record["sent"]), np.inf) - heard.get(_key(last["sent"]), -np.inf)) > PAUSE:
                 found.append([])
             found[-1].append(record)
         if record.get("hold") or record.get("audit") == "end":
             found.append([])
     return [motion for motion in found if motion]
+
+
+def is_belated(motion: list[dict[str, Any]], limits: dict[str, Any], start: list[float],
+               records: list[dict[str, Any]]) -> bool:
+    """Whether it is one command that the gate was about to send as it was stopped: one step further, then hold."""
+    after = next((record for record in records if record["n"] > motion[0]["n"]), {})
+    way = np.linalg.norm(np.subtract(_key(motion[0]["sent"]), start))
+    return (len(motion) == 1 and any(reason.startswith(STOOD) for reason in after.get("reasons", ()))
+            and bool(way <= limits["speed"] * TICK * (1 + ROUNDING)))
 
 
 def breaches(motion: list[dict[str, Any]], limits: dict[str, Any], start: list[float]) -> list[str]:

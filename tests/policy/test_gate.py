@@ -549,13 +549,23 @@ def test_a_pedal_that_nobody_could_hear_was_not_held(bench):
 
 @pytest.mark.parametrize("stall", [0.11, 0.15, 0.5])
 def test_a_gate_that_stood_still_goes_on_from_rest(bench, stall):
-    """The arm has come to rest at the last target; at the old speed it would be torn away from there."""
+    """The arm rests at the last target, or was moved: the old speed would be a jolt, the old place a leap."""
     bench.start()
-    place = bench.place
     bench.time += stall - DT
-    decision = bench.tick()
-    assert decision.hold and np.array_equal(decision.command.pose.position, place)
-    assert bench.gate.state == "hold" and decision.remarks == (f"{STOOD} for {stall * 1e3:.0f} ms",)
+    assert bench.tick() == Decision(None, True, (f"{STOOD} for {stall * 1e3:.0f} ms",))
+    assert bench.gate.state == "hold"
+    elsewhere = bench.place = bench.place + [0.0, 0.004, 0.0]       # by somebody else
+    bench.start()
+    assert np.linalg.norm(bench.place - elsewhere) < LIMITS.speed * 0.6
+
+
+def test_what_a_gate_decided_before_it_stood_still_is_not_sent(bench):
+    """It was stopped between its tick and the sending: the arm has come to rest one step before."""
+    bench.start()
+    assert bench.tick().command is not None and not bench.gate.too_late
+    bench.time += 0.15
+    assert bench.gate.too_late
+    assert bench.gate.tick() == Decision(None, True, (f"{STOOD} for 150 ms",)) and not bench.gate.too_late
 
 
 def test_a_tick_that_is_somewhat_late_changes_nothing(bench):

@@ -10,6 +10,8 @@ import pytest
 from surgrl.cli import main
 from surgrl.video import VideoReader
 
+RESULTS = ("actions.csv", "replay.mp4", "report.html", "latency.json", "summary.json", "thumbnail.jpg")
+
 
 @pytest.fixture
 def replay(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
@@ -39,9 +41,9 @@ def test_the_annotated_video_has_one_frame_for_each_action_and_a_legible_size(tm
         assert len(list(video.pictures())) == len(rows)
 
 
-def test_no_video_writes_the_table_only(tmp_path, make_video, replay):
+def test_no_video_writes_all_but_the_video(tmp_path, make_video, replay):
     replay(make_video(tmp_path / "a.mp4"), "--no-video")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["actions.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted({*RESULTS} - {"replay.mp4"})
 
 
 def test_the_folder_is_named_after_the_video_and_lies_where_the_user_is(tmp_path, make_video, bundle,
@@ -50,7 +52,7 @@ def test_the_folder_is_named_after_the_video_and_lies_where_the_user_is(tmp_path
     (tmp_path / "desk").mkdir()
     monkeypatch.chdir(tmp_path / "desk")
     assert main(["replay", str(bundle), str(video)]) == 0
-    assert sorted(path.name for path in Path("opération 1-replay").iterdir()) == ["actions.csv", "replay.mp4"]
+    assert sorted(path.name for path in Path("opération 1-replay").iterdir()) == sorted(RESULTS)
 
 
 def test_a_60_fps_video_feeds_a_30_hz_policy_every_other_frame(tmp_path, make_video, replay):
@@ -179,7 +181,7 @@ def test_a_wrong_option_is_refused_in_one_line(tmp_path, make_video, replay, opt
 
 def test_no_such_file_no_video_and_sound_alone_are_told_apart(tmp_path, replay):
     import av
-    assert "no such video file" in replay(tmp_path / "none.mp4")[2]
+    assert "names no recording" in replay(tmp_path / "none.mp4")[2]
     (tmp_path / "garbage.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     assert "not a video" in replay(tmp_path / "garbage.mp4")[2]
     (tmp_path / "empty.mp4").touch()

@@ -92,3 +92,37 @@ def swept(tmp_path_factory):
     words = ["train", "reach-demo", "name=tiny", *TINY, "--seeds", 1, 2, "--grid", "agent.lr=1e-3,fast",
              "--jobs", 2, "--runs", runs]
     return Swept(runs, words, own_process(*words), ENV)
+
+
+@pytest.fixture
+def make_bags():
+    """Makes a folder of three bags of a robot: a square that moves as the actions v_x, v_y say, 15 frames at 20 Hz."""
+    pytest.importorskip("rosbags")
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kinds = store.types
+
+    def make(folder, names=("v_x", "v_y")):
+        rng = np.random.default_rng(0)
+        for bag in range(3):
+            place = rng.uniform(10, 30, 2)
+            with Writer(folder / "bags" / f"bag-{bag}", version=9, storage_plugin=StoragePlugin.MCAP) as file:
+                eye, told = (file.add_connection(topic, kind, typestore=store) for topic, kind in (
+                    ("/eye/image_raw", "sensor_msgs/msg/Image"), ("/policy_node/action", "sensor_msgs/msg/JointState")))
+                for k in range(15):
+                    action = 0.05 * np.array([np.sin(k / 3 + bag), np.cos(k / 4)])
+                    place = place + 20 * action
+                    frame = np.full((48, 64, 3), 60, np.uint8)
+                    row, column = place[::-1].astype(int)
+                    frame[row:row + 10, column:column + 10] = 200
+                    stamp = 10 ** 18 + k * 50_000_000
+                    header = kinds["std_msgs/msg/Header"](
+                        kinds["builtin_interfaces/msg/Time"](stamp // 10 ** 9, stamp % 10 ** 9), "eye")
+                    for connection, message in (
+                            (eye, kinds["sensor_msgs/msg/Image"](header, 48, 64, "rgb8", 0, 192, frame.ravel())),
+                            (told, kinds["sensor_msgs/msg/JointState"](header, list(names), action, np.zeros(0),
+                                                                       np.zeros(0)))):
+                        file.write(connection, stamp, store.serialize_cdr(message, connection.msgtype))
+        return folder / "bags"
+    return make

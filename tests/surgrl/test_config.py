@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgrl.config import Config, config_names, config_of, load_config, plain
+from surgrl.config import Config, PretrainConfig, built, config_names, config_of, load_config, plain, read_values
 from surgrl.policy.errors import UserError
 
 
@@ -11,6 +11,13 @@ def test_every_config_that_comes_with_surgrl_is_sound_and_explains_itself(name):
     config = load_config(name)
     assert config.name == name
     assert config_of(plain(config)) == config
+
+
+@pytest.mark.parametrize("name", config_names(PretrainConfig))
+def test_so_is_every_config_of_pretrain(name):
+    config = built(PretrainConfig, read_values(name))
+    assert config.name == name and config.objectives
+    assert built(PretrainConfig, plain(config)) == config
 
 
 @pytest.mark.parametrize(("override", "told"), [

@@ -1,0 +1,101 @@
+"""Several recordings in one command: a folder each, an index, and a fault in one keeps none from the others."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgrl.cli import main
+from surgrl.recordings import Source
+from surgrl.replay import folder_names
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture
+def recordings(tmp_path, make_video):
+    """A folder with two good videos and one that is cut off."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    make_video(folder / "a.mp4", count=12)
+    make_video(folder / "b.avi", count=6, codec="mpeg4")
+    cut = make_video(folder / "cut.mkv", count=60, noise=True)
+    cut.write_bytes(cut.read_bytes()[:cut.stat().st_size * 6 // 10])
+    return folder
+
+
+def test_a_damaged_one_among_many_is_told_and_the_others_are_done(tmp_path, recordings, bundle, capsys):
+    out = tmp_path / "out"
+    assert main(["replay", str(bundle), str(recordings), "--out", str(out), "--no-video"]) == 1
+    told = capsys.readouterr()
+    assert "cut.mkv: damaged or cut off" in told.err and "1 of 3 recordings could not be replayed" in told.err
+    assert "Traceback" not in told.err and "[3/3]" in told.out
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "index.html"]
+    assert [len(table(out / name / "actions.csv")) for name in ("a", "b")] == [12, 6]
+    page = (out / "index.html").read_text()
+    assert "href='a/report.html'" in page and "href='b/report.html'" in page and "damaged or cut off" in page
+    assert "2 of 3 recordings replayed, 1 could not be" in page
+
+
+def test_started_again_only_what_is_missing_is_done(tmp_path, recordings, bundle, make_video, capsys):
+    words = ["replay", str(bundle), str(recordings / "*.[ma][pv]*"), "--out", str(tmp_path / "out"), "--no-video"]
+    assert main(words) == 0
+    before = (tmp_path / "out" / "a" / "report.html").stat().st_mtime_ns
+    make_video(recordings / "c.mp4", count=3)
+    capsys.readouterr()
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+    assert (tmp_path / "out" / "a" / "report.html").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "out" / "c" / "summary.json").read_text())["ticks"] == 3
+
+
+def test_two_of_one_name_get_folders_of_their_own():
+    paths = ["x/a.mp4", "y/a.mp4", "y/b.mp4", "y/b.mkv", "c.mp4"]
+    assert folder_names([Source(Path(path)) for path in paths]) == ["x-a", "y-a", "y-b-1", "y-b-2", "c"]
+
+
+def test_a_second_policy_is_compared_on_the_same_pictures(tmp_path, make_video, make_bundle, bundle):
+    make_bundle(tmp_path / "other", (0.5, 0.5, 0.0))
+    out = tmp_path / "out"
+    assert main(["replay", str(bundle), str(make_video(tmp_path / "a.mp4", count=150)), "--out", str(out),
+                 "--against", str(tmp_path / "other"), "--no-video"]) == 0
+    rows = [table(out / name) for name in ("actions.csv", "actions-against.csv")]
+    assert [row["frame"] for row in rows[0]] == [row["frame"] for row in rows[1]]
+    assert {row["v_y [m/s]"] for row in rows[1]} == {"0.025"}
+    told = json.loads((out / "summary.json").read_text())
+    assert [policy["name"] for policy in told["policies"]] == ["constant", "other"]
+    likeness = told["agreement"][0]
+    assert likeness["between"] == "the two policies" and likeness["mean"] == pytest.approx(np.sqrt(0.5), abs=1e-5)
+    assert likeness["low"] == pytest.approx(likeness["high"]) and likeness["blocks"] == 3
+
+
+def test_policies_of_two_rates_need_one_for_both(tmp_path, make_video, make_bundle, bundle, capsys):
+    make_bundle(tmp_path / "slow", rate=10.0)
+    video = make_video(tmp_path / "a.mp4", count=3)
+    assert main(["replay", str(bundle), str(video), "--against", str(tmp_path / "slow")]) == 1
+    assert "10 and 30 Hz; --rate picks one" in capsys.readouterr().err
+
+
+def test_parquet_holds_the_numbers_of_the_table(tmp_path, make_video, bundle):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    video = make_video(tmp_path / "a.mkv", times=[0.0, 0.4, 0.43])
+    assert main(["replay", str(bundle), str(video), "--out", str(tmp_path / "out"), "--no-video", "--parquet"]) == 0
+    table = parquet.read_table(tmp_path / "out" / "actions.parquet").to_pydict()
+    rows = table(tmp_path / "out" / "actions.csv")
+    assert list(table) == list(rows[0])
+    assert table["frame"] == [int(row["frame"]) for row in rows]
+    assert table["hold"] == [row["hold"] == "1" for row in rows]
+    assert table["v_x [m/s]"] == [float(row["v_x [m/s]"]) if row["v_x [m/s]"] else None for row in rows]
+    assert None in table["v_x [m/s]"] and any(table["reasons"])
+
+
+def test_only_one_replay_writes_into_a_folder(tmp_path, make_video, bundle, capsys):
+    from surgrl.segments import Segments
+    with Segments(tmp_path / "out", {}):
+        video = make_video(tmp_path / "a.mp4", count=3)
+        assert main(["replay", str(bundle), str(video), "--out", str(tmp_path / "out")]) == 1
+    assert "another replay is writing there" in capsys.readouterr().err
