@@ -70,7 +70,7 @@ def _joints(reader: AnyReader, connections: list[Connection] | None, began: int)
     if not connections:
         return None
     names: tuple[str, ...] = ()
-    times, rows = [], []
+    times, rows = list[float](), list[Any]()
     for time, message in _messages(reader, connections, began):
         names = names or tuple(message.name)
         if tuple(message.name) == names and len(message.position) == len(names) and (not times or time > times[-1]):
@@ -81,7 +81,7 @@ def _joints(reader: AnyReader, connections: list[Connection] | None, began: int)
 
 def _values(reader: AnyReader, connections: list[Connection], began: int) -> tuple[Array, Array]:
     """(N,) s, ascending, and (N, 7) of poses or (N, 1) of a jaw."""
-    times, rows = [], []
+    times, rows = list[float](), list[Any]()
     for time, message in _messages(reader, connections, began):
         if hasattr(message, "pose"):
             point, turn = message.pose.position, message.pose.orientation

@@ -17,7 +17,7 @@ class Topic(NamedTuple):
     kind: str               # "sensor_msgs/msg/Image"
     definition: str         # of that type and those it is made of, as .msg text
     hash: str               # RIHS01_..., of the type
-    qos: list[dict]         # as its publishers offer it, one entry for each, in rosbag2's words
+    qos: list[dict[str, Any]]         # as its publishers offer it, one entry for each, in rosbag2's words
 
 
 class _Span:

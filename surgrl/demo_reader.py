@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,8 @@ class DemoReader:
         """rate: Hz; by default the task's. UserError when it is damaged, or its task is not here."""
         self.path = Path(path)
         demo = read_demo(path)
-        self.demo, self.task, self._frames = self.path, demo.task, demo.frames
+        self.task, self._frames = demo.task, demo.frames
+        self.demo: Path | None = self.path
         usual, channels = _task(demo.task)
         self.rate = usual if rate is None else rate
         if len(channels) != demo.actions.shape[1]:      # made with an option of the task that adds some
@@ -70,6 +72,7 @@ def _task(task: str) -> tuple[float, tuple[tuple[str, str, float, float], ...]]:
     """Hz of a task's steps; name, unit, low and high of each entry of its actions."""
     env = make_env(task, observation="state", eyes=())
     try:
-        return 1 / env.unwrapped.dt, tuple(tuple(channel) for channel in env.unwrapped.channels)
+        own: Any = env.unwrapped
+        return 1 / own.dt, tuple(tuple(channel) for channel in own.channels)
     finally:
         env.close()

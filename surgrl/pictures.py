@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -13,6 +14,9 @@ import numpy as np
 from .policy.errors import UserError
 from .policy.spec import Array
 from .video import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
+
+if TYPE_CHECKING:
+    from .recordings import Track
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 TIMES = ("timestamps.txt", "timestamps.csv")
@@ -23,7 +27,9 @@ class PictureReader:
     """Pictures in the order of the numbers in their names. Reads as VideoReader does."""
 
     colour = BT601
-    state = action = demo = None        # no robot
+    state: "Track | None" = None        # no robot
+    action: "Track | None" = None
+    demo: Path | None = None
     task = ""
 
     def __init__(self, folder: str | Path, rate: float | None = None):
@@ -104,7 +110,7 @@ class PictureReader:
             raise UserError(f"{told[0]}: {len(times)} times for {len(numbers)} pictures; give one for each")
         if not ((steps := np.diff(times)) > 0).all() or not (steps < LONGEST).all():      # NaN fails too
             raise UserError(f"{told[0]}: times must rise, by less than {LONGEST:g} s")
-        return times - times[0]
+        return np.asarray(times - times[0])
 
 
 def picture_files(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import av
 import numpy as np
@@ -18,6 +18,9 @@ from .interlace import deinterlaced
 from .policy.errors import UserError
 from .policy.spec import Array
 from .upright import turn_of
+
+if TYPE_CHECKING:
+    from .recordings import Track
 
 T = TypeVar("T")
 GLIMPSES = 16       # pictures that tell what all of a recording looks like
@@ -57,7 +60,9 @@ class Picture(NamedTuple):
 class VideoReader:
     """The video stream of a file. Refuses what has none, and tells when it is damaged or ends too early."""
 
-    state = action = demo = None        # no robot
+    state: "Track | None" = None        # no robot
+    action: "Track | None" = None
+    demo: Path | None = None
     task = ""
 
     def __init__(self, path: str | Path, *, deinterlace: str = "flagged"):
@@ -196,14 +201,14 @@ class VideoReader:
         """s that the file says its video lasts; a sound track may last longer."""
         stream, container = self._stream, self._container
         if container.format.name == "avi" and stream.frames and self.rate:
-            return stream.frames / self.rate        # the duration is guessed from the size: a cut would pass
+            return float(stream.frames / self.rate)        # the duration is guessed from the size: a cut would pass
         if stream.duration is not None:
-            return stream.duration * self._unit
+            return float(stream.duration * self._unit)
         told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))      # Matroska
         if told:
             return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
         if container.duration is not None and len(container.streams) == 1:
-            return container.duration / av.time_base
+            return float(container.duration / av.time_base)
         return None
 
     def _damaged(self, read: int, until: float, why: str) -> UserError:

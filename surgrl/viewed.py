@@ -1,6 +1,7 @@
 """A recording through a View: the same pictures, cut and blanked, for whoever reads it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class Viewed:
         self._within, self._blank = within, view.blank_outside
         self.path, self.rate, self.duration = within.path, within.rate, within.duration
         self.state, self.action, self.tags, self.task = within.state, within.action, within.tags, within.task
-        self.demo = None        # its masks are for whole pictures
+        self.demo: Path | None = None       # its masks are for whole pictures
         top, left, height, width = eye_box(view, within.height, within.width)
         self._mask = None if view.mask is None else read_mask(view.mask, within.height, within.width)
         if view.crop in AUTOMATIC:

@@ -219,13 +219,15 @@ def test_the_lerobot_package_opens_what_is_written(convert, demos):
                               delta_timestamps={"action": [0.0, 1 / 30]})
         assert (data.num_frames, data.num_episodes) == (13, 2), data
         item = data[7]
-        print(sorted(item), item["episode_index"], item["frame_index"], item["task"], item["action"].shape,
-              item["observation.images.endoscope"].shape, item["observation.images.endoscope"].mean())
+        assert (int(item["episode_index"]), int(item["frame_index"])) == (1, 1) and item["task"] == "surgrl/Reach-v0"
+        print(*item["action"][0].tolist(), item["action"].shape, item["observation.images.endoscope"].shape)
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run([python, "-c", code, str(root)], env=environment, capture_output=True, text=True,
                           timeout=280, check=False)
     assert done.returncode == 0, done.stderr
+    _, action = tracks(Source(root, 1))
+    assert [float(word) for word in done.stdout.split()[:3]] == list(np.float32(action.values[1]))
     assert "torch.Size([2, 3])" in done.stdout and "torch.Size([3, 48, 64])" in done.stdout
 
 
