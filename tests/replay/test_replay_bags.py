@@ -207,4 +207,4 @@ def test_what_is_no_bag_is_told_in_one_line(tmp_path, replay, make_video):
     code, _, told = replay(write(tmp_path / "other", frames(3), encoding="yuv7"))
     assert code == 1 and "'yuv7'" in told
     code, _, told = replay(make_video(tmp_path / "a.mp4"), "--topic", TOPIC)
-    assert code == 1 and "is for bags; leave it away" in told
+    assert code == 1 and "is for bags and datasets, leave it away" in told
