@@ -30,6 +30,7 @@ from surgrl.policy.runtime import PolicyRuntime
 from surgrl.policy.spec import ActionSpec, ImageSpec, ProprioSpec
 from surgrl.pretrained import find_bundle
 from surgrl.segments import join_videos
+from surgrl.ticks import find_region
 from surgrl.video import VideoReader
 
 RATE = 30.0             # Hz, of clip and policy
@@ -114,8 +115,9 @@ def decode(path: Path, rgb: bool) -> int:
 def act(path: Path, bundle: Path) -> int:
     """The policy alone on one picture in memory: prepare, stack, network."""
     runtime = PolicyRuntime(PolicyBundle.load(bundle))
-    with VideoReader(path) as video:
-        frame = next(video.pictures()).rgb()
+    with VideoReader(path) as video, contextlib.redirect_stderr(io.StringIO()):
+        top, left, height, width = find_region(video.height, video.width, runtime.bundle.image)
+        frame = next(video.pictures()).rgb()[top:top + height, left:left + width]
     for _ in range(300):
         runtime.act(frame)
     return 300

@@ -15,8 +15,8 @@ from .policy.profile import STATISTICS
 from .policy.spec import Array
 
 RATE = 10.0         # Hz, of looks: a third of what the robot does, at a third of the cost
-# The default limits, in looks instead of frames of 30 Hz. Compressed video repeats its pixels where nothing moves, which
-# would be taken for a frozen camera, so that one is off.
+# The default limits, in looks instead of frames of 30 Hz. Compressed video repeats its pixels where nothing moves: that
+# would be taken for a frozen camera, so the check for one is off.
 LIMITS = ImageLimits(frozen_frames=0, blank_frames=1, strange_frames=2, good_frames=2)
 HEADER = ["picture", "picture_reason", "unlikeness", "oddness"]
 

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .pretrained import find_bundle
 from .recordings import Source, find_recordings, open_recording
-from .replay_index import Entry, write_index
+from .replay_index import Index
 from .replaying import Replay, Span
 from .results import REPORT, describe, done_before, publish
 from .segments import Segments
@@ -71,17 +72,19 @@ def run(args: argparse.Namespace) -> int:
 def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
                 args: argparse.Namespace) -> int:
     """Each into a folder of its own, and an index of them."""
-    entries, failed = [], 0
+    index, failed, began, last = Index(out, len(sources)), 0, perf_counter(), len(sources)
     for at, (source, name) in enumerate(zip(sources, folder_names(sources), strict=True), 1):
-        print(f"[{at}/{len(sources)}] {source.path}", flush=True)
+        print(f"[{at}/{last}] {source.path}", flush=True)
+        fault = ""
         try:
             _replay(source, out / name, bundles, span, view, args)
-            entries.append(Entry(source, name))
         except UserError as error:
-            failed += 1
-            entries.append(Entry(source, name, str(error)))
-            print(f"surgrl: error: {' '.join(str(error).split())}", file=sys.stderr)
-        write_index(out, entries, left=len(sources) - at)
+            failed, fault = failed + 1, " ".join(str(error).split())
+            print(f"surgrl: error: {fault}", file=sys.stderr)
+        index.add(source, name, fault)
+        if at < last:
+            minutes = (perf_counter() - began) / at * (last - at) / 60
+            print(f"  about {minutes:.1f} minutes for the {last - at} that are left, if they are as long")
     print(f"wrote {out / 'index.html'}: {len(sources) - failed} of {len(sources)} recordings")
     if failed:
         print(f"surgrl: {failed} of {len(sources)} recordings could not be replayed; the index says why",

@@ -46,15 +46,15 @@ def _act(runtime: PolicyRuntime, inputs: dict[str, Array], images: Array) -> Arr
         part = images[begin:begin + size]
         others = {name: np.repeat(value, len(part), axis=0) for name, value in inputs.items() if name != "images"}
         actions.append(runtime.session.run(None, {"images": part, **others})[0])
-    return np.clip(np.concatenate(actions), -1, 1)
+    return np.asarray(np.clip(np.concatenate(actions), -1, 1))
 
 
 def overlay(picture: Array, heat: Array) -> Array:
     """(H, W, 3) uint8 RGB, greyed, with the map (h, w) of its own largest value in colour over it."""
     size = picture.shape[1], picture.shape[0]
     level = np.asarray(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR))
-    level = cv2.GaussianBlur(level, (0, 0), size[0] / 32)       # the edges of the patches mean nothing
-    level = level / max(float(level.max()), 1e-9)
+    smooth = cv2.GaussianBlur(level, (0, 0), size[0] / 32)      # the edges of the patches mean nothing
+    level = np.asarray(smooth / max(float(smooth.max()), 1e-9))
     colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     share = (0.15 + 0.65 * level)[:, :, None]

@@ -135,9 +135,9 @@ def trace(path: Path, ticks: int, action: ActionSpec, rate: float, *, axes: list
             for at in np.flatnonzero(grave):
                 if grave[at] > levels[place[at]]:
                     levels[place[at]], words[place[at]] = grave[at], texts[at]
-        for tick, words in zip(number.tolist(), window.reasons, strict=True):
-            if words:
-                reason = reasons.setdefault(re.sub(r"[-+.\d]+", "#", words), Reason(words, tick))
+        for tick, why in zip(number.tolist(), window.reasons, strict=True):
+            if why:
+                reason = reasons.setdefault(re.sub(r"[-+.\d]+", "#", why), Reason(why, tick))
                 reason.count += 1
         told.wanted.add(window.wanted)
         told.sent.add(window.sent)

@@ -84,13 +84,13 @@ def test_parquet_holds_the_numbers_of_the_table(tmp_path, make_video, bundle):
     parquet = pytest.importorskip("pyarrow.parquet")
     video = make_video(tmp_path / "a.mkv", times=[0.0, 0.4, 0.43])
     assert main(["replay", str(bundle), str(video), "--out", str(tmp_path / "out"), "--no-video", "--parquet"]) == 0
-    table = parquet.read_table(tmp_path / "out" / "actions.parquet").to_pydict()
+    read = parquet.read_table(tmp_path / "out" / "actions.parquet").to_pydict()
     rows = table(tmp_path / "out" / "actions.csv")
-    assert list(table) == list(rows[0])
-    assert table["frame"] == [int(row["frame"]) for row in rows]
-    assert table["hold"] == [row["hold"] == "1" for row in rows]
-    assert table["v_x [m/s]"] == [float(row["v_x [m/s]"]) if row["v_x [m/s]"] else None for row in rows]
-    assert None in table["v_x [m/s]"] and any(table["reasons"])
+    assert list(read) == list(rows[0])
+    assert read["frame"] == [int(row["frame"]) for row in rows]
+    assert read["hold"] == [row["hold"] == "1" for row in rows]
+    assert read["v_x [m/s]"] == [float(row["v_x [m/s]"]) if row["v_x [m/s]"] else None for row in rows]
+    assert None in read["v_x [m/s]"] and any(read["reasons"])
 
 
 def test_only_one_replay_writes_into_a_folder(tmp_path, make_video, bundle, capsys):
