@@ -16,11 +16,11 @@ from models.episodes import TooSmallError
 from models.memory import EpisodeMemory
 
 from .config import RecordingsConfig
-from .playback import sample
 from .policy.errors import UserError
 from .policy.image import prepare
 from .policy.spec import Array, ImageSpec
 from .recordings import Recording, Source, Track, find_recordings, open_recording
+from .ticks import Place, sample
 from .view import View
 
 CAMERA = "endoscope_left"       # tf frame of a camera whose recording names none
@@ -156,7 +156,7 @@ def _seen(video: Recording, told: RecordingsConfig, size: int, stack: int) -> Im
 def _frames(video: Recording, image: ImageSpec, most: int) -> tuple[Array, Array]:
     """The first pictures at the spec's rate, prepared (T, h, w, 3), and their times (T,) s."""
     ticks = [(prepare(tick.rgb, image), tick.time)
-             for tick in islice(sample(video.pictures(0.0), image.rate, 0.0, np.inf, None), most)]
+             for tick in islice(sample(video.pictures(0.0), image.rate, Place(0.0, 0), np.inf, None), most)]
     if not ticks:
         raise UserError(f"{video.path}: shows no picture")
     return np.stack([frame for frame, _ in ticks]), np.array([time for _, time in ticks])

@@ -10,13 +10,13 @@ import numpy as np
 
 from .config import Config
 from .footage import CAMERA, Film, choose, view_of, watch
-from .playback import sample
 from .policy.errors import UserError
 from .policy.image import stacked
 from .policy.profile import FOLDS, LEAST_FRAMES, FrameProfile
 from .policy.spec import ActionSpec, Array, ImageSpec, ProprioSpec
 from .recorded_actions import actions_of
 from .recordings import Source, open_recording
+from .ticks import Place, sample
 from .view import eye_box
 
 TASK = "recordings"         # what a bundle says that was made for no task of the simulator
@@ -131,7 +131,7 @@ def _camera_frames(source: Source, config: Config, image: ImageSpec) -> Iterator
     whole = [k for k in range(1, image.height // HEIGHT + 1) if image.height % k == image.width % k == 0]
     step = max(whole, default=1)
     with open_recording(source, config.recordings.topic or None, view) as video:
-        for tick in sample(video.pictures(0.0), config.recordings.rate, 0.0, np.inf, None):
+        for tick in sample(video.pictures(0.0), config.recordings.rate, Place(0.0, 0), np.inf, None):
             yield _smaller(tick.rgb, step)
 
 
