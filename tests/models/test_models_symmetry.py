@@ -38,7 +38,7 @@ def test_a_turned_image_has_the_same_latent_permuted(side, options, quarters):
     with torch.no_grad():
         z, other = encoder(seen), encoder(torch.rot90(seen, quarters, (2, 3)))
     shape = encoder.fields, 4, *encoder.grid
-    assert error(other, turned(z.unflatten(1, shape), quarters).flatten(1)) < 1e-5
+    assert error(other, turned(z.unflatten(1, shape), quarters).flatten(1)) < 1e-4
     assert error(other, z) > 1                                  # it does change
 
 
