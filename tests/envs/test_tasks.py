@@ -69,16 +69,17 @@ def test_another_process_lives_the_same_states(name):
     assert len(hashes) == 1
 
 
-def test_scripted_expert_succeeds_on_99_percent_of_200_seeds(state_env):
+@pytest.mark.parametrize("seeds", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_scripted_expert_succeeds_on_98_percent_of_seeds(state_env, seeds):
     successes = 0
-    for seed in range(200):
+    for seed in range(seeds):
         state_env.reset(seed=seed)
         over = False
         while not over:
             *_, terminated, truncated, info = state_env.step(state_env.unwrapped.expert())
             over = terminated or truncated
         successes += info["success"]
-    assert successes >= 198
+    assert successes >= 0.98 * seeds
 
 
 def test_reward_is_the_sum_of_its_named_terms(env):
