@@ -12,7 +12,7 @@ from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
 from .randomise import load_randomiser
-from .scene import Picture, Stage
+from .scene import Picture, Stage, checked_action
 from .staging import Staging
 from .state import State, generator_state, part, prefixed, set_generator_state
 from .task import Channel, Outcome, Task
@@ -120,12 +120,7 @@ class SurgicalEnv(gymnasium.Env):
 
     def step(self, action: Array) -> tuple[dict, float, bool, bool, dict]:
         """One control step of dt seconds. ValueError for an action that is not (A,) finite numbers in [-1, 1]."""
-        action = np.asarray(action, dtype=float)
-        if action.shape != self.action_space.shape:
-            raise ValueError(f"action has shape {action.shape}; it must be {self.action_space.shape}, "
-                             f"one number in [-1, 1] for each of {', '.join(c.name for c in self.channels)}")
-        if not (np.abs(action) <= 1 + 1e-6).all():      # NaN fails too
-            raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
+        action = checked_action(action, self.channels)
         self.task.act(self.scene, self._staging.act(action, self.np_random))
         return self._advance()
 

@@ -1,6 +1,7 @@
 """What every physical world offers: bodies, arms and an endoscope. It knows no goal."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +23,17 @@ class Channel(NamedTuple):
     unit: str
     low: float
     high: float
+
+
+def checked_action(action: Any, channels: Sequence[Channel]) -> Array:
+    """(A,) float; ValueError for what is not a finite number in [-1, 1] for each channel."""
+    action = np.asarray(action, dtype=float)
+    if action.shape != (len(channels),):
+        raise ValueError(f"action has shape {action.shape}; it must be {(len(channels),)}, "
+                         f"one number in [-1, 1] for each of {', '.join(channel.name for channel in channels)}")
+    if not (np.abs(action) <= 1 + 1e-6).all():      # NaN fails too
+        raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
+    return action
 
 
 class Picture(NamedTuple):

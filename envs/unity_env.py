@@ -10,7 +10,7 @@ import numpy as np
 
 from .camera import Camera
 from .geometry import Array
-from .scene import Channel
+from .scene import Channel, checked_action
 from .scenes.unity import Action, Behaviour, Sight, UnityScene
 from .scenes.unity_sight import fit
 from .unity_actions import native_action, native_space, neutral
@@ -140,7 +140,7 @@ class UnityEnv(gymnasium.Env):
             raise ValueError("the episode is over; call reset first")
         sight = self._sight
         taken = (native_action(action, self.behaviour, sight.allowed) if self._native
-                 else self.preset.acting.unity(self._checked(action), sight.allowed))
+                 else self.preset.acting.unity(checked_action(action, self.channels), sight.allowed))
         self._fresh, seen = False, None
         self._tally.begin(episode=False)
         while seen is None:
@@ -208,15 +208,6 @@ class UnityEnv(gymnasium.Env):
         self.observation_space = gymnasium.spaces.Dict(spaces)
         self.action_space = (native_space(self.behaviour) if self._native
                              else box(-1.0, 1.0, (len(self.channels),), np.float32))
-
-    def _checked(self, action: Any) -> Array:
-        action = np.asarray(action, dtype=float)
-        if action.shape != self.action_space.shape:
-            raise ValueError(f"action has shape {action.shape}; it must be {self.action_space.shape}, "
-                             f"one number in [-1, 1] for each of {', '.join(c.name for c in self.channels)}")
-        if not (np.abs(action) <= 1 + 1e-6).all():      # NaN fails too
-            raise ValueError(f"action {action} leaves [-1, 1]; clip it, and look for NaN in what made it")
-        return action
 
     def _observe(self) -> dict[str, Array]:
         state = self._sensors.state(self._shown)

@@ -1,7 +1,6 @@
 """`surgrl pretrain CONFIG SOURCE...`: an encoder learnt from recordings, without reward or simulator; resumable."""
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from .policy.errors import UserError
 from .policy.spec import ActionSpec
 from .recorded_actions import action_range, actions_of
 from .recordings import Source
-from .run import Progress, Run, Table, free_space
+from .run import Progress, Run, Table, free_space, saved_when_stopped
 
 LOG_EVERY = 50      # updates between rows of metrics.csv
 # What objectives ask of a recording beside its pictures; those that are not here ask for nothing more, or, as a batch's
@@ -84,17 +83,10 @@ def pretrain(run: Run, seen: "Seen") -> Progress:
     keep_freed_memory()
     torch.set_num_threads(seen.config.threads)
     learner = Pretraining(run, seen)
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)    # ended from outside: save as at Ctrl-C
     try:
-        return learner.learn()
-    except KeyboardInterrupt:
-        learner.save()
-        print(f"\n{run.folder}: saved; go on with `surgrl pretrain --resume {run.folder}`")
-        raise
-    except FloatingPointError as error:
-        raise UserError(f"{run.folder}: {error}. The last checkpoint is kept") from error
+        with saved_when_stopped(run.folder, learner.save, "pretrain"):
+            return learner.learn()
     finally:
-        signal.signal(signal.SIGTERM, previous)
         learner.bar.close()
 
 

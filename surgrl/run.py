@@ -4,7 +4,9 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +47,25 @@ class Remembered(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them over."""
         ...
+
+
+@contextmanager
+def saved_when_stopped(folder: Path, save: Callable[[], None], command: str) -> Iterator[None]:
+    """What is stopped within, by Ctrl-C or from outside, is saved first; command: what goes on with it.
+
+    UserError where a loss is no number: then nothing is saved over the last checkpoint.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)    # ended from outside: save as at Ctrl-C
+    try:
+        yield
+    except KeyboardInterrupt:
+        save()
+        print(f"\n{folder}: saved; go on with `surgrl {command} --resume {folder}`")
+        raise
+    except FloatingPointError as error:
+        raise UserError(f"{folder}: {error}. The last checkpoint is kept") from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class Run:

@@ -1,7 +1,6 @@
 """`surgrl train CONFIG`: scripted demonstrations, then acting and learning in turns; resumable at any time."""
 
 import argparse
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from .demos import demo_files
 from .evaluate import Score
 from .policy.errors import UserError
 from .recorded import Recorded, fitting, recorded_world
-from .run import Run, free_space
+from .run import Run, free_space, saved_when_stopped
 from .sweep import add_sweep_arguments, sweep
 from .trainer import Trainer, fitting_demo
 from .world import World, training_world, two_eyed_world
@@ -129,17 +128,10 @@ def train(run: Run, quiet: bool = False) -> Score | None:
     torch.set_num_threads(config.threads)
     world, agent, memory = make_parts(config)
     trainer = trainer_for(agent)(run, config, world, agent, memory, quiet)
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)    # ended from outside: save as at Ctrl-C
     try:
-        return trainer.train()
-    except KeyboardInterrupt:
-        trainer.save()
-        print(f"\n{run.folder}: saved; go on with `surgrl train --resume {run.folder}`")
-        raise
+        with saved_when_stopped(run.folder, trainer.save, "train"):
+            return trainer.train()
     except TooSmallError as error:
         raise UserError(f"config: memory.capacity: {error}") from error
-    except FloatingPointError as error:
-        raise UserError(f"{run.folder}: {error}. The last checkpoint is kept") from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
         trainer.close()
