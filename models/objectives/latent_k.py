@@ -8,6 +8,7 @@ from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import mlp
 from ..objective import Encode, Objective
+from ..rows import Rows
 from ..slow import slow_copy
 
 
@@ -15,19 +16,21 @@ class LatentK(Objective):
     """Predict several steps ahead by unrolling a latent model: latents, rewards (two-hot) and ends (MR.Q).
 
     Differs from MR.Q: latents are `features` normalised numbers of the agent's own, whose actor and critic stay
-    DrQ-v2's or SAC's; the model is one network of state and action. isolate=False lets the critic shape the encoder
-    too, which MR.Q does not.
+    DrQ-v2's or SAC's; the model is one network of state and action; K images of each moment have to be encoded, so
+    they are drawn for a share of the batch. isolate=False lets the critic shape the encoder too, which MR.Q does not.
     Foretelling alone does not hold the latent up: where rewards tell nothing its spread (latent_std) may shrink.
     """
 
     def __init__(self, encoder: Encoder, action_dim: int, *, steps: int = 5, features: int = 50, hidden: int = 512,
-                 reward_weight: float = 0.1, end_weight: float = 0.1, copy_every: int = 250, isolate: bool = True):
-        """steps: K; copy_every: updates between copies of the slow networks; hidden: units."""
+                 reward_weight: float = 0.1, end_weight: float = 0.1, copy_every: int = 250, share: float = 0.3,
+                 isolate: bool = True):
+        """steps: K; copy_every: updates between copies of the slow networks; hidden: units; share: of the batch."""
         super().__init__(encoder, action_dim)
         if not (steps >= 1 and copy_every >= 1):
             raise ValueError(f"latent_k steps is {steps}, copy_every {copy_every}; both must be >= 1")
         self.needs = (f"sequence:{steps}",)
         self.steps, self.copy_every, self.isolate = steps, copy_every, isolate
+        self.rows = Rows("latent_k", share)
         self.reward_weight, self.end_weight = reward_weight, end_weight
         self.code = nn.Sequential(nn.Linear(encoder.latent_dim, features), nn.LayerNorm(features))
         self.model = mlp(features + action_dim, hidden, features + BINS + 1)
@@ -40,18 +43,20 @@ class LatentK(Objective):
 
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
         """Errors summed over the steps, each a mean over those that were lived."""
-        part = {name: batch.extra[f"sequence/{name}"][:, :self.steps]
+        rows = self.rows(z)
+        z = z[rows]
+        part = {name: batch.extra[f"sequence/{name}"][rows, :self.steps]
                 for name in ("obs", "action", "reward", "alive", "terminal")}
         with torch.no_grad():
             images = part["obs"].flatten(0, 1)
-            after = self.slow_code(encode(images, self.slow_encoder)).unflatten(0, (-1, self.steps))    # (B, K, F)
+            after = self.slow_code(encode(images, self.slow_encoder)).unflatten(0, (-1, self.steps))    # (N, K, F)
             before = self.slow_code(z)
         latent_error, copy_errors, total = [], [], z.new_zeros(())
-        code = self.code(z)                                                                             # (B, F)
+        code = self.code(z)                                                                             # (N, F)
         for k in range(self.steps):
             code, reward, end = self.model(torch.cat([code, part["action"][:, k]], dim=1)).split(
                 [code.shape[1], BINS, 1], dim=1)
-            alive = part["alive"][:, k, 0]                                                              # (B,)
+            alive = part["alive"][:, k, 0]                                                              # (N,)
             share = alive / alive.sum().clamp(min=1)
             ended = (end - part["terminal"][:, k]).square()[:, 0]
             latent_error.append((share * (code - after[:, k]).square().mean(1)).sum())

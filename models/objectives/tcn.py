@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy, normalize
 from ..batch import Batch
 from ..encoder import Encoder
 from ..objective import Encode, Objective
-from .triplet import checked_share, hinge, some_rows, windows
+from ..rows import Rows
+from .triplet import hinge, windows
 
 
 class Tcn(Objective):
@@ -28,13 +29,13 @@ class Tcn(Objective):
         super().__init__(encoder, action_dim)
         if views not in (1, 2):
             raise ValueError(f"tcn views is {views}; it must be 1, or 2 for both eyes of the endoscope")
-        self.views, self.margin, self.shrink, self.share = views, margin, shrink, checked_share("tcn", share)
+        self.views, self.margin, self.shrink, self.rows = views, margin, shrink, Rows("tcn", share)
         self.needs = windows("tcn", near, far) if views == 1 else ("right",)
         self.project = nn.Linear(encoder.latent_dim, features)
 
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
         """Triplets in time, or n-pairs between two eyes."""
-        rows = some_rows(self.share, z)
+        rows = self.rows(z)
         others = [encode(batch.extra[name][rows]) for name in self.needs]
         seen = [self.project(latent) for latent in (z[rows], *others)]                                  # (N, F) each
         return self._triplets(*seen) if self.views == 1 else self._pairs(*seen)

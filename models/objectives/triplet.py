@@ -7,6 +7,7 @@ from torch.nn.functional import normalize, relu
 from ..batch import Batch
 from ..encoder import Encoder
 from ..objective import Encode, Objective
+from ..rows import Rows
 
 
 class Triplet(Objective):
@@ -24,13 +25,13 @@ class Triplet(Objective):
         share: of the batch that is compared.
         """
         super().__init__(encoder, action_dim)
-        self.margin, self.share = margin, checked_share("triplet", share)
+        self.margin, self.rows = margin, Rows("triplet", share)
         self.needs = self.near, self.far = windows("triplet", near, far)
         self.project = nn.Linear(encoder.latent_dim, features)
 
     def loss(self, batch: Batch, z: Tensor, encode: Encode) -> tuple[Tensor, dict[str, Tensor]]:
         """Hinge of each moment over its near one and the negative that is mined for it."""
-        rows = some_rows(self.share, z)
+        rows = self.rows(z)
         anchor, near, far = (normalize(self.project(seen), dim=1) for seen in (
             z[rows], encode(batch.extra[self.near][rows]), encode(batch.extra[self.far][rows])))    # (N, F) each
         together = (anchor - near).square().sum(1)                                  # (N,)
@@ -44,18 +45,6 @@ def windows(name: str, near: int, far: int) -> tuple[str, str]:
     if not 1 <= near <= far:
         raise ValueError(f"{name} near {near} and far {far} are steps; 1 <= near <= far is needed")
     return f"near:{near}", f"far:{far}"
-
-
-def checked_share(name: str, share: float) -> float:
-    """ValueError for what is no share of a batch."""
-    if not 0 < share <= 1:
-        raise ValueError(f"{name} share is {share}; it must be above 0 and at most 1, the whole batch")
-    return share
-
-
-def some_rows(share: float, z: Tensor) -> Tensor:
-    """(B, D) -> (N,), at least two, evenly over the batch: demonstrations may stand at its end."""
-    return torch.linspace(0, len(z) - 1, max(2, round(share * len(z))), device=z.device).long()
 
 
 def hinge(together: Tensor, apart: Tensor, margin: float) -> Tensor:
