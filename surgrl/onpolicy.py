@@ -29,6 +29,9 @@ class OnPolicyTrainer(Trainer):
         super().__init__(*args)
         if self.config.demos.updates and "expert" not in self.agent.needs:
             raise UserError("config: demos.updates teaches this agent by imitation; set agent.imitation above 0")
+        if self.agent.rehearse and not (self.config.demos.episodes or self.config.recordings.sources):
+            raise UserError(f"config: agent.rehearse is {self.agent.rehearse}, but there are no demonstrations; give "
+                            "demos.episodes or recordings.sources, or set it to 0")
         labels = [name for name in TOLD if name in self.agent.needs]
         self._envs = make_vector(self.config, self.progress.episodes, labels)
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)     # success and cost
@@ -63,7 +66,7 @@ class OnPolicyTrainer(Trainer):
         rollout, finished = self._roll()
         if finished:
             self.agent.constrain(float(np.mean([cost for _, cost in finished])))
-        found = self.agent.learn(rollout)
+        found = self.agent.learn(rollout, self.memory)
         self._recent.extend(finished)
         if self._recent:
             success, cost = np.mean(self._recent, axis=0)

@@ -55,7 +55,7 @@ class Dvc:
                  hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
                  horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
                  clip: float = 0.2, gamma: float = 0.99, trace: float = 0.95, entropy: float = 5e-3,
-                 value_weight: float = 0.5, grad_limit: float = 0.5, imitation: float = 0.0,
+                 value_weight: float = 0.5, grad_limit: float = 0.5, imitation: float = 0.0, rehearse: int = 0,
                  cost_limit: float = -1.0, cost_lr: float = 0.05, shift: int = 4, drac: list | None = None,
                  drac_weight: float = 0.1, ucb: float = 0.1, ucb_window: int = 10):
         """Defaults are those released with DVC, where there were any.
@@ -63,10 +63,13 @@ class Dvc:
         actions: gaussian (first spread `std`), bins (DVC's multi-discrete: `bins` values per channel) or choices
         (one of a list of actions). recurrent: units of a GRU behind the encoder, learnt over `sequence` steps; 0:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
-        imitation: weight of the error to the expert's action. cost_limit: mean cost of an episode that is allowed;
-        below 0: costs are not looked at. cost_lr: of the multiplier. shift: px, of the further views that objectives
-        ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it sees is as it
-        learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among them.
+        imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
+        demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
+        Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. cost_limit: mean cost of an episode that is
+        allowed; below 0: costs are not looked at. cost_lr: of the multiplier. shift: px, of the further views that
+        objectives ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it
+        sees is as it learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among
+        them.
         """
         if encoder.cached:
             raise ValueError("dvc learns from rollouts, which hold images: set encoder.cached to false")
@@ -74,11 +77,15 @@ class Dvc:
         if not (horizon >= 2 and horizon % length == 0 and batch_size >= length >= 1 and epochs >= 1):
             raise ValueError(f"dvc horizon {horizon} must be a multiple of sequence {length} and at least 2, "
                              f"batch_size {batch_size} at least {length}, epochs {epochs} at least 1")
+        if rehearse < 0 or (rehearse and not imitation > 0):
+            raise ValueError(f"dvc rehearse is {rehearse}, imitation {imitation}; rehearse must be >= 0, and above 0 "
+                             "imitation, its weight, must be above 0 too")
         if not 0 <= shift < min(encoder.size):
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
+        self.rehearse = rehearse
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
         self.objectives = SideObjectives(objectives, device, rewarded=True)
         check_fed(self.objectives.needs, horizon)
@@ -124,8 +131,8 @@ class Dvc:
         """(N, C, H, W) uint8, (N, P), (N, S) -> (N, 2), of reward and cost."""
         return self.net.values(self.net.look(obs.to(self.device), proprio.to(self.device), state)[0])
 
-    def learn(self, rollout: Rollout) -> dict[str, float]:
-        """Some epochs over one rollout; metrics are means over the minibatches."""
+    def learn(self, rollout: Rollout, memory: EpisodeMemory | None = None) -> dict[str, float]:
+        """Some epochs over one rollout; metrics are means over the minibatches. memory: demonstrations to rehearse."""
         self.steps += rollout.reward.numel()
         left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
         for group in self.optimiser.param_groups:
@@ -142,7 +149,8 @@ class Dvc:
         found: dict[str, list[Tensor]] = {}
         for _ in range(self.epochs):
             for times, which in self._minibatches(*rollout.reward.shape):
-                for name, value in self._step(rollout, gains, targets, times, which, replay).items():
+                shown = memory.sample(self.rehearse, {"expert": None}) if memory and self.rehearse else None
+                for name, value in self._step(rollout, gains, targets, times, which, replay, shown).items():
                     found.setdefault(name, []).append(value)
         # Not before: the probabilities of the rollout are of proprio as it was scaled then.
         self.net.standardise.observe(rollout.proprio.flatten(0, 1).to(self.device))
@@ -161,11 +169,7 @@ class Dvc:
         """One step of imitation on remembered demonstrations, before any rollout."""
         batch = memory.sample(min(self.batch_size, 256), {"expert": None, **dict.fromkeys(self.needs)}).to(self.device)
         self.net.standardise.observe(batch.proprio)
-        z = self.net.encoder(batch.obs)
-        count = len(z)
-        features = self.net.along(self.objectives.shield(z), batch.proprio[None], self.first_state(count),
-                                  torch.zeros(1, count, dtype=torch.bool, device=self.device))
-        error = self._imitation(self.net.numbers(features), batch.extra["expert"])
+        z, error = self._cloned(batch)
         losses, metrics = self.objectives.losses(self._standardised(batch), z, self._encode)
         self._descend({"imitation/loss": error, **losses})
         return {"imitation/error": float(error.detach())} | {
@@ -240,7 +244,7 @@ class Dvc:
         return torch.cat(found)
 
     def _step(self, rollout: Rollout, gains: Tensor, targets: Tensor, times: Tensor, which: Tensor,
-              replay: Replay | None) -> dict[str, Tensor]:
+              replay: Replay | None, shown: Batch | None) -> dict[str, Tensor]:
         """One minibatch: the clipped surrogate, values, entropy, imitation; DrAC's terms; objectives."""
         gain = gains[times, which].flatten().to(self.device)
         before = rollout.log_prob[times, which].flatten().to(self.device)
@@ -260,6 +264,8 @@ class Dvc:
         if self.imitation > 0:
             losses["imitation/loss"] = self.imitation * self._imitation(
                 numbers, rollout.expert[times, which].flatten(0, 1).to(self.device))
+        if shown is not None:
+            losses["rehearsal/loss"] = self.imitation * self._cloned(shown.to(self.device))[1]
         metrics: dict[str, Tensor] = {}
         if self.drac:
             losses |= self.drac.losses(images, proprio.flatten(0, 1), numbers, values, 2 if self.cost_limit >= 0 else 1)
@@ -272,6 +278,14 @@ class Dvc:
             return {name: value.detach() for name, value in {**metrics, **losses}.items()} | {
                 "policy/entropy": entropy.detach(), "policy/clipped": ((ratio - 1).abs() > self.clip).float().mean(),
                 "policy/kl": (ratio - 1 - ratio.log()).mean()}
+
+    def _cloned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Latents (B, D) of remembered steps, and the mean error to what the expert did."""
+        z = self.net.encoder(batch.obs)
+        count = len(z)
+        features = self.net.along(self.objectives.shield(z), batch.proprio[None], self.first_state(count),
+                                  torch.zeros(1, count, dtype=torch.bool, device=self.device))
+        return z, self._imitation(self.net.numbers(features), batch.extra["expert"])
 
     def _imitation(self, numbers: Tensor, labels: Tensor) -> Tensor:
         """Mean error to the expert over the steps that carry a label."""

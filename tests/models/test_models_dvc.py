@@ -208,7 +208,7 @@ def test_the_spread_of_returns_is_that_of_all_seen():
     ({"actions": "dice"}, "gaussian"), ({"actions": "choices"}, "choices None"),
     ({"bins": 1, "actions": "bins"}, "bins 1"),
     ({"actions": "choices", "choices": [[0.0, 2.0]]}, r"\[-1, 1\]"), ({"recurrent": 4, "horizon": 6}, "multiple"),
-    ({"std": 0.0}, "std")])
+    ({"std": 0.0}, "std"), ({"rehearse": -1}, "rehearse is -1"), ({"rehearse": 8}, "imitation 0.0")])
 def test_options_that_cannot_be_are_refused_by_name(options, words):
     with pytest.raises(ValueError, match=words):
         make(**options)

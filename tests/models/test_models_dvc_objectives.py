@@ -150,6 +150,19 @@ def test_objectives_shape_the_encoder_by_demonstrations_too(make_memory):
     assert not same(*found) and np.isfinite(metrics["curl/loss"]) and metrics["imitation/error"] > 0
 
 
+def test_what_was_cloned_is_not_unlearnt_where_it_is_rehearsed(make_memory):
+    errors = []
+    for rehearse in (0, 16):
+        agent, memory = make(imitation=1.0, rehearse=rehearse, lr=3e-3), make_memory(proprio_dim=2)
+        for _ in range(400):
+            cloned = agent.update(memory)["imitation/error"]
+        for k in range(20):
+            metrics = agent.learn(filmed(agent, k), memory)
+        errors.append(agent._cloned(memory.sample(64, {"expert": None}))[1].item())
+        assert ("rehearsal/loss" in metrics) == bool(rehearse)
+    assert cloned < errors[1] < 0.6 * errors[0], (cloned, errors)
+
+
 def test_a_shield_keeps_ppo_out_of_what_is_shielded():
     for isolate in (True, False):
         agent = make({"name": "dear", "weight": 1e-12, "isolate": isolate}, epochs=1, batch_size=STEPS * COUNT)
