@@ -18,7 +18,7 @@ from typing import Any
 from results import CLEAN, NOT_RUN, OTHER, keep, score_cell, table
 
 from models.make import OBJECTIVES, describe
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.files import atomic_file
 from surgrl.measure import fill
 from surgrl.policy.errors import UserError

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from surgrl import charts
-from surgrl.config import config_names, load_config, plain
+from surgrl.config_file import config_names, load_config, plain
 from surgrl.files import atomic_file, atomic_folder
 from surgrl.intervals import t_half
 from surgrl.measure import HELD_OUT, fill

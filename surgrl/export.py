@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from .card import CARD, card
-from .config import Config, plain
+from .config import Config
+from .config_file import plain
 from .evaluate import Actor, AgentPolicy, BundlePolicy, ExpertPolicy, evaluate
 from .files import atomic_folder
 from .frames import fit_profile, lived_profile

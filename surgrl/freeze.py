@@ -13,7 +13,8 @@ import yaml
 from models.encoder import Encoder
 from models.encoders.frozen import Frozen
 
-from .config import Config, EnvConfig, plain
+from .config import Config, EnvConfig
+from .config_file import plain
 from .files import atomic_folder
 from .policy.errors import UserError
 from .probe import pictures_of, probe

@@ -4,7 +4,8 @@ import argparse
 from importlib import import_module
 from importlib.util import find_spec
 
-from .config import PretrainConfig, config_names, configs_folder
+from .config import PretrainConfig
+from .config_file import config_names, configs_folder
 from .policy.bundle import PolicyBundle
 from .pretrained import find_bundle, pretrained_names
 

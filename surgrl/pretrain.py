@@ -15,7 +15,8 @@ from models.learnt import FILE, Learnt, read_learnt
 from models.make import make_agent
 from models.memory import SIGNALS, EpisodeMemory
 
-from .config import PretrainConfig, built, plain, read_values
+from .config import PretrainConfig
+from .config_file import built, plain, read_values
 from .files import atomic_file
 from .footage import Footage, absolute, choose, watch
 from .policy.errors import UserError

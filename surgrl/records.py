@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import Config, plain
+from .config import Config
+from .config_file import plain
 from .intervals import over_seeds
 from .policy.errors import UserError
 from .policy.spec import Array

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from . import charts
-from .config import plain
+from .config_file import plain
 from .page import Page
 from .policy.errors import UserError
 from .records import Group, Pooled, by_task, differences, read_groups

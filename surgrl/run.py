@@ -17,7 +17,8 @@ import yaml
 
 from models.agent import Agent
 
-from .config import Config, PretrainConfig, built, config_of, plain
+from .config import Config, PretrainConfig
+from .config_file import built, config_of, plain
 from .files import atomic_file
 from .policy.errors import UserError
 

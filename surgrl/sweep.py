@@ -21,7 +21,8 @@ import yaml
 from tqdm import tqdm
 
 from .board import Board
-from .config import Config, load_config, plain
+from .config import Config
+from .config_file import load_config, plain
 from .policy.errors import UserError
 from .records import flat, standing, success_told
 from .run import Run

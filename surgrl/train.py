@@ -12,7 +12,8 @@ from models.episodes import TooSmallError
 from models.make import make_agent
 from models.memory import SIGNALS, EpisodeMemory
 
-from .config import Config, load_config
+from .config import Config
+from .config_file import load_config
 from .demos import demo_files
 from .evaluate import Score
 from .policy.errors import UserError

@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from .config import Config, config_of, plain
+from .config import Config
+from .config_file import config_of, plain
 from .policy.spec import Array
 from .world import Moment, training_seed, training_world
 

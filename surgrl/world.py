@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from .config import Config, apply_override
+from .config import Config
+from .config_file import apply_override
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .policy.image import prepare

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from surgrl.cli import main
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.intervals import wilson
 from surgrl.run import Run
 

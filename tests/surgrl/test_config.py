@@ -2,7 +2,8 @@
 
 import pytest
 
-from surgrl.config import Config, PretrainConfig, built, config_names, config_of, load_config, plain, read_values
+from surgrl.config import Config, PretrainConfig
+from surgrl.config_file import built, config_names, config_of, load_config, plain, read_values
 from surgrl.policy.errors import UserError
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from surgrl import demos
 from surgrl.cli import main
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.offpolicy import OffPolicyTrainer
 from surgrl.policy.errors import UserError
 from surgrl.run import Run

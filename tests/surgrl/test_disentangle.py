@@ -10,7 +10,7 @@ import pytest
 
 from models.encoder import Encoder
 from surgrl.cli import main
-from surgrl.config import config_of
+from surgrl.config_file import config_of
 from surgrl.disentangle import Eyes, mask_iou, sensitivity
 from surgrl.interventions import Pictures, Sampler
 from surgrl.policy.errors import UserError

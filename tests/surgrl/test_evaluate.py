@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from surgrl.config import config_of
+from surgrl.config_file import config_of
 from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of
 from surgrl.policy.image import prepare
 from surgrl.world import FIRST_UNSEEN_SEED, training_world

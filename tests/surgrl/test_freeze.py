@@ -12,7 +12,7 @@ from models.encoder import Encoder
 from models.encoders.convolutions import Convolutions
 from models.encoders.frozen import Frozen
 from models.make import make_agent
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.probe import probe
 from surgrl.run import Run
 from surgrl.train import make_parts

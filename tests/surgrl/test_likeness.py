@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("av")
 
 from models.learnt import FILE
-from surgrl.config import LikenessConfig, PretrainConfig, built, load_config
+from surgrl.config import LikenessConfig, PretrainConfig
+from surgrl.config_file import built, load_config
 from surgrl.files import atomic_file
 from surgrl.likeness import Likeness, points_of
 from surgrl.policy.errors import UserError

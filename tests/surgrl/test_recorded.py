@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("av")
 pytest.importorskip("rosbags")
 
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.runtime import PolicyRuntime

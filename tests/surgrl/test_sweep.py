@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from surgrl import sweep as module
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.policy.errors import UserError
 from surgrl.records import columns, standing
 from surgrl.run import Run

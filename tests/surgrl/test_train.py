@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from envs.make import reach
-from surgrl.config import load_config
+from surgrl.config_file import load_config
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrl.config import config_names, load_config, plain
+from surgrl.config_file import config_names, load_config, plain
 from surgrl.export import export
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError
