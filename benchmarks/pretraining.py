@@ -25,7 +25,7 @@ from surgrl.policy.spec import Array, ImageSpec
 from surgrl.pretrain import learnt_by, make_observer
 from surgrl.records import columns
 from surgrl.run import Progress, Run
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 from surgrl.world import FIRST_UNSEEN_SEED, make_env
 
 TASK, RATE, SIDE = "surgrl/Reach-v0", 30, 120

@@ -15,11 +15,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
+from surgrl.ahead import ahead
 from surgrl.policy.errors import UserError
 from surgrl.policy.image import parse_crop
 from surgrl.policy.spec import Array
 from surgrl.recordings import open_recording
-from surgrl.video import ahead
 
 from . import messages, parameters, process, qos, sim_operator
 from .arm_writer import MOTIONS

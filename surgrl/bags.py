@@ -21,9 +21,9 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from .bag_tracks import read_tracks
+from .decoded import BT601, GLIMPSES, TIMESTAMP, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
-from .video import BT601, GLIMPSES, TIMESTAMP, Picture
 
 KINDS = {"sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image"}
 ENCODINGS = {"rgb8": (3, "rgb24"), "bgr8": (3, "bgr24"), "rgba8": (4, "rgba"), "bgra8": (4, "bgra"),

@@ -16,7 +16,7 @@ from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Recording, Source, Track, find_recordings, open_recording
 from .rows import Row, Rows
-from .video import VideoWriter, yuv_of
+from .video_writer import VideoWriter, yuv_of
 from .view import View, add_view_arguments, view_of
 
 KINDS = ("lerobot", "mcap", "demos", "video")

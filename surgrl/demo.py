@@ -71,7 +71,7 @@ def step(commands: list[str], *words: object) -> None:
 
 def record(bundle: PolicyBundle, path: Path) -> None:
     """Some episodes of the expert at the camera's full size, as a surgical video."""
-    from .video import write_video
+    from .video_writer import write_video
     world = camera_world(bundle, height=bundle.image.height)
 
     def frames() -> list[Array]:

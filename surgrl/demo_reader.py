@@ -9,10 +9,10 @@ from typing import Any
 import av
 import numpy as np
 
+from .decoded import BT601, GLIMPSES, TIMESTAMP, Picture
 from .demos import read_demo
 from .policy.spec import PROPRIO, Array
 from .recordings import Track
-from .video import BT601, GLIMPSES, TIMESTAMP, Picture
 from .world import make_env
 
 

@@ -14,10 +14,11 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 import pyarrow.dataset as tables
 
+from .decoded import BT601, GLIMPSES, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Track
-from .video import BT601, GLIMPSES, Picture, VideoReader
+from .video import VideoReader
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 DEMO_PART = "meta/surgrl/demo-{:06d}.npz"      # what a demonstration has beside pictures, state and action

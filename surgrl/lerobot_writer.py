@@ -15,7 +15,7 @@ from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Recording
 from .rows import Row
-from .video import VideoWriter, yuv_of
+from .video_writer import VideoWriter, yuv_of
 
 CHUNK = 1000            # files in a folder
 CAMERA = "observation.images.endoscope"

@@ -29,9 +29,6 @@ class OnPolicyTrainer(Trainer):
         super().__init__(*args)
         if self.config.demos.updates and "expert" not in self.agent.needs:
             raise UserError("config: demos.updates teaches this agent by imitation; set agent.imitation above 0")
-        if self.agent.rehearse and not (self.config.demos.episodes or self.config.recordings.sources):
-            raise UserError(f"config: agent.rehearse is {self.agent.rehearse}, but there are no demonstrations; give "
-                            "demos.episodes or recordings.sources, or set it to 0")
         labels = [name for name in TOLD if name in self.agent.needs]
         self._envs = make_vector(self.config, self.progress.episodes, labels)
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)     # success and cost

@@ -11,9 +11,9 @@ import av
 import cv2
 import numpy as np
 
+from .decoded import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
-from .video import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 
 if TYPE_CHECKING:
     from .recordings import Track

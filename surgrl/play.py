@@ -88,7 +88,7 @@ def no_window() -> str:
 
 def record(env: gymnasium.Env, path: Path, seed: int) -> None:
     """Write the expert's episode as a video; prints how it went."""
-    from .video import write_video
+    from .video_writer import write_video
     if path.is_dir() or path.suffix != ".mp4":
         raise UserError(f"--out {path}: must be an mp4 file, e.g. play.mp4")
     if not hasattr(env.unwrapped, "expert"):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .annotate import Box, Note
+from .decoded import TIMESTAMP
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .policy.limits import Limits
@@ -14,7 +15,6 @@ from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
 from .recordings import Track
 from .ticks import Tick
-from .video import TIMESTAMP
 
 MAX_AGE = 0.1           # s, oldest image that may be acted on: three frames at 30 Hz
 RAMP = 0.05             # s, to full speed at the highest acceleration, as gate_node has it by default

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .config import RecordingsConfig
+from .decoded import TIMESTAMP
 from .footage import Film, view_of
 from .policy.errors import UserError
 from .policy.spec import ActionSpec, Array
 from .recordings import Source, Track, open_recording
-from .video import TIMESTAMP
 
 
 def action_range(sources: Sequence[Source], told: RecordingsConfig, who: str) -> ActionSpec:

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
+from .decoded import Picture
 from .pictures import PictureReader, picture_files
 from .policy.errors import UserError
 from .policy.spec import Array
-from .video import Picture, VideoReader
+from .video import VideoReader
 from .view import View
 from .viewed import Viewed
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .ahead import ahead
 from .album import Album
 from .annotate import BASE, Annotator
 from .lane import Lane
@@ -18,7 +19,7 @@ from .policy.errors import UserError
 from .recordings import Recording
 from .segments import Segments, join_tables, join_videos
 from .ticks import Place, Tick, sample
-from .video import VideoWriter, ahead
+from .video_writer import VideoWriter
 
 SEGMENT = 10.0          # s of a recording in one segment: what a kill costs at most
 LEAD = 1.0              # s before a place at which a replay goes on, from which on it reads: filters look back

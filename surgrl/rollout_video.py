@@ -10,7 +10,7 @@ import numpy as np
 from .evaluate import AgentPolicy, open_policy
 from .policy.spec import Array
 from .run import Run
-from .video import write_video
+from .video_writer import write_video
 from .world import FIRST_UNSEEN_SEED, World, training_world
 
 SHOWN = (360, 480)              # px, height and width of the video

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .decoded import Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Recording, Track
-from .video import Picture
 
 NEAR = 5e-4         # s, within which two times are the same: stamps are rounded
 

@@ -6,9 +6,9 @@ from math import gcd
 from typing import NamedTuple
 
 from .annotate import Box
+from .decoded import TIMESTAMP, Picture
 from .policy.errors import UserError
 from .policy.spec import Array, ImageSpec
-from .video import TIMESTAMP, Picture
 
 
 class Tick(NamedTuple):

@@ -1,19 +1,16 @@
-"""Recorded video in and out, on PyAV: pictures by presentation time; H.264 that a browser plays."""
+"""Recorded video in, on PyAV: pictures by presentation time."""
 
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
-from .files import atomic_file
+from .decoded import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 from .interlace import deinterlaced
 from .policy.errors import UserError
 from .policy.spec import Array
@@ -22,39 +19,8 @@ from .upright import turn_of
 if TYPE_CHECKING:
     from .recordings import Track
 
-T = TypeVar("T")
-GLIMPSES = 16       # pictures that tell what all of a recording looks like
-DEPTH = 8           # items that a thread may be ahead; a 640x480 picture as RGB and YUV is 1.4 MB
-BT601 = (5, 1)      # FFmpeg's numbers: matrix of standard definition, limited range
 BT709, UNSPECIFIED = 1, 2
 SD_HEIGHT = 576     # px; what is higher and names no matrix is taken for BT.709, as players do
-TIMESTAMP = 1e-3    # s, coarsest rounding of a presentation time (Matroska's)
-LONGEST = 600.0     # s between two pictures: beyond, a time stamp is damaged, and readers would wait for ever
-
-
-class Picture(NamedTuple):
-    """One decoded frame; converting it costs, so that is left to whoever needs it."""
-
-    number: int             # of the frame in the file, from 0
-    time: float             # s of presentation, since the first frame
-    until: float            # s, when it has been shown for as long as the file says
-    frame: av.VideoFrame
-    edit: Callable[[Array], Array] | None = None        # of its (H, W, 3) pixels, before anybody sees them
-
-    def rgb(self) -> Array:
-        """(H, W, 3) uint8, by the colour matrix and range that the file names."""
-        pixels = self.frame.to_ndarray(format="rgb24")
-        return pixels if self.edit is None else self.edit(pixels)
-
-    def yuv(self, width: int, height: int) -> Array:
-        """(height * 3 // 2, width) uint8, the planes of yuv420p one below the other; both even.
-
-        In the reader's `colour`; that of an edited picture is BT601.
-        """
-        frame = self.frame
-        if self.edit is not None:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(self.rgb()), format="rgb24")
-        return frame.to_ndarray(format="yuv420p", width=width, height=height)
 
 
 class VideoReader:
@@ -246,78 +212,3 @@ def _why_not_opened(path: Path) -> str:
         return ("an mp4 without its index: the recording or the copy was cut off, and no frame can be read; "
                 "copy it anew, or rebuild the index with a tool such as untrunc")
     return "not a video that can be read; give an mp4, avi or mkv file"
-
-
-class VideoWriter:
-    """An H.264 yuv420p mp4 of constant rate, encoded in a thread of its own."""
-
-    def __init__(self, path: str | Path, size: tuple[int, int], *, rate: float,
-                 colour: tuple[int, int] = BT601, quality: int = 25, key_every: int | None = None):
-        """size: width, height px, both even; rate: Hz; colour: matrix and range that the planes are in.
-
-        quality: 0 (best) to 51; key_every: frames from one that stands alone to the next, by default 2 s.
-        """
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-        # Measured at 640x480: 0.9 ms of CPU time a frame; crf for qp 1.2, superfast for ultrafast 2.8.
-        self._stream = stream = self._container.add_stream(
-            "libx264", rate=Fraction(rate).limit_denominator(10_000),
-            options={"preset": "ultrafast", "qp": str(quality)})
-        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
-        stream.codec_context.colorspace, stream.codec_context.color_range = colour
-        stream.codec_context.thread_count = 1
-        stream.codec_context.gop_size = key_every or max(1, round(2 * rate))    # a browser jumps to key frames
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: deque[Future[None]] = deque()
-
-    def __enter__(self) -> "VideoWriter":
-        """Itself."""
-        return self
-
-    def write(self, yuv: Array) -> None:
-        """Queue (height * 3 // 2, width) uint8, planes of yuv420p; raises an earlier frame's error."""
-        self._pending.append(self._pool.submit(self._encode, yuv))
-        if len(self._pending) > DEPTH:
-            self._pending.popleft().result()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """Finish the file; after an error, only close it."""
-        try:
-            if kind is None:
-                self._pending.append(self._pool.submit(self._encode, None))
-                for frame in self._pending:
-                    frame.result()
-        finally:
-            self._pool.shutdown(cancel_futures=True)
-            self._container.close()
-
-    def _encode(self, yuv: Array | None) -> None:
-        frame = None if yuv is None else av.VideoFrame.from_ndarray(yuv, format="yuv420p")
-        self._container.mux(self._stream.encode(frame))
-
-
-def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
-    """Write (H, W, 3) uint8 RGB frames at `rate` Hz as an mp4 that a browser plays; whole or not at all."""
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise UserError(f"{path}: a video of no frames; give at least one")
-    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2        # yuv420p has even sizes only
-    with atomic_file(path) as scratch, VideoWriter(scratch, (width, height), rate=rate) as writer:
-        for rgb in chain([first], frames):
-            writer.write(yuv_of(rgb[:height, :width]))
-
-
-def yuv_of(rgb: Array) -> Array:
-    """(H, W, 3) uint8, H and W even -> (H * 3 // 2, W) uint8, planes of yuv420p in BT601."""
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").to_ndarray(format="yuv420p")
-
-
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, made in a thread that runs up to DEPTH of them ahead; its error is raised here."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(next, items, end) for _ in range(DEPTH))
-        while (item := pending.popleft().result()) is not end:
-            pending.append(pool.submit(next, items, end))
-            yield item

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .borders import find_crop
+from .decoded import BT601, Picture
 from .outside import is_outside
 from .policy.spec import Array
-from .video import BT601, Picture
 from .view import AUTOMATIC, View, crop_box, eye_box, read_mask
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ ROBOT = {"numpy", "yaml", "cv2", "onnxruntime", *sys.stdlib_module_names}
 # folder -> what of ours, beside itself, its files may import
 WALLS = {"envs": (), "models": (), "surgrl/policy": (), "surgrl": ("models",),
          # recordings, video: read with PyAV, and bags with mcap and rosbags, by video_node, which is no part of a robot
-         "ros_nodes": ("surgrl.policy", "surgrl.pretrained", "surgrl.recordings", "surgrl.video", "surgrl.bag_writer"),
+         "ros_nodes": ("surgrl.policy", "surgrl.pretrained", "surgrl.recordings", "surgrl.ahead", "surgrl.bag_writer"),
          "launch": ("surgrl.policy", "surgrl.pretrained", "ros_nodes")}
 TRAINING = {"torch", "gymnasium", "pybullet"}
 
@@ -86,7 +86,7 @@ def test_the_check_itself_sees_a_broken_wall(tmp_path, place, text):
     ("surgrl/a.py", "from models.make import make_agent"),
     ("surgrl/policy/a.py", "from .spec import Array\nimport json"),
     ("ros_nodes/a.py", "from surgrl.policy.runtime import PolicyRuntime\nfrom . import qos"),
-    ("ros_nodes/a.py", "from surgrl.video import VideoReader"),
+    ("ros_nodes/a.py", "from surgrl.ahead import ahead"),
     ("envs/tasks/a.py", "from ..scene import Scene\nimport pybullet"),
     ("launch/a.launch.py", "import launch"), ("envs/__init__.py", "from gymnasium import register")])
 def test_the_check_lets_through_what_the_walls_allow(tmp_path, place, text):

@@ -232,7 +232,9 @@ def sent(replay, at, data):
     messages = [message.SerializeToString() for message in replay.sent]
     messages = [*messages[:at], data, *(messages[1:2] if at == 0 else [])]     # after hello, the call that waits
     port, statuses = free_port(), []
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)])
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[
+        ("grpc.max_send_message_length", -1), ("grpc.initial_reconnect_backoff_ms", 20),
+        ("grpc.min_reconnect_backoff_ms", 20)])
 
     def play():
         call = channel.unary_unary(f"/{SERVICE}/{METHOD}")

@@ -141,10 +141,10 @@ def test_covering_what_the_policy_reads_changes_its_action_and_nothing_else_does
 def test_what_the_robot_tells_goes_into_the_policy_as_it_was_at_that_time(tmp_path, make_bundle):
     import av
 
+    from surgrl.decoded import Picture
     from surgrl.playback import Playback
     from surgrl.policy.errors import UserError
     from surgrl.ticks import Tick
-    from surgrl.video import Picture
     playback = Playback(make_bundle(tmp_path / "bundle", proprio=("x", "jaw")), rate=30.0)
     playback.hear_robot(Track(("jaw", "x", "y"), ("rad", "m", "m"), np.array([0.0, 0.1, 0.2]),
                               np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9.0]])))

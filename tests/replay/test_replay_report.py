@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from surgrl.cli import main
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import Browser, find_chromium  # noqa: E402  tests/ is no package

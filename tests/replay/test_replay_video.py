@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import surgrl.video
+import surgrl.ahead
+from surgrl.ahead import ahead
 from surgrl.policy.errors import UserError
-from surgrl.video import VideoReader, ahead, write_video
+from surgrl.video import VideoReader
+from surgrl.video_writer import write_video
 
 
 def test_a_written_video_is_h264_yuv420p_at_its_rate_and_shows_what_was_given(tmp_path):
@@ -98,7 +100,7 @@ def test_the_error_of_a_thread_that_runs_ahead_is_raised_where_its_items_are_use
 
 
 def test_a_thread_runs_no_further_ahead_than_told(monkeypatch):
-    monkeypatch.setattr(surgrl.video, "DEPTH", 3)
+    monkeypatch.setattr(surgrl.ahead, "DEPTH", 3)
     made = []
     running = ahead(number for number in range(100) if made.append(number) is None)
     assert next(running) == 0

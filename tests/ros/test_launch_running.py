@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from surgrl.ros_graph import Graph
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 if find_spec("launch_ros") is None:
     pytest.skip("launch_ros comes with a ROS 2 installation", allow_module_level=True)

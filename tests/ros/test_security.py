@@ -23,7 +23,7 @@ from ros_nodes.transport import CONFIG
 from surgrl.node_process import NodeProcess
 from surgrl.policy import transport
 from surgrl.ros_graph import Graph
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 ROOT = Path(__file__).parents[2]
 needs_gate = pytest.mark.skipif(not (CONFIG.parent / "gate_node.py").is_file(),

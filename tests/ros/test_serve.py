@@ -16,7 +16,7 @@ from surgrl import serve
 from surgrl.node_process import parameter_file
 from surgrl.policy.errors import UserError
 from surgrl.serve import serve_episodes, summary
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 
 def children_of(pid: int) -> list[int]:

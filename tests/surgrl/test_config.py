@@ -27,10 +27,17 @@ def test_so_is_every_config_of_pretrain(name):
     ("image=64", "image is 64"), ("objectives=dear", "objectives is 'dear'"), ("objectives=[dear]", "objectives is"),
     ("steps=-1", "steps is -1"), ("seed=2000", "seed is 2000"), ("seed", "key=value"), ("name=a/b", "name 'a/b'"),
     ("image.render=32", "image.render is 32"), ("agent.lr.x=1", "holds no keys"), ("seed=[", "not readable"),
-    ("demos.episodes=0", "demos.updates needs demonstrations")])
+    ("demos.episodes=0", "demos.updates is 800, which needs demonstrations")])
 def test_a_mistake_is_named(override, told):
     with pytest.raises(UserError, match="(?s).*" + told.replace("[", r"\[")):
         load_config("reach-demo", [override])
+
+
+@pytest.mark.parametrize(("config", "option"), [("reach-demo", "agent.demo_share=0.4"),
+                                                ("reach-dvc", "agent.rehearse=8")])
+def test_what_is_drawn_from_demonstrations_needs_some(config, option):
+    with pytest.raises(UserError, match=f"{option.replace('=', ' is ')}, which needs demonstrations"):
+        load_config(config, ["demos.episodes=0", "demos.updates=0", option])
 
 
 def test_an_unknown_key_lists_what_is_allowed():

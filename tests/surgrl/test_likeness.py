@@ -20,7 +20,7 @@ from surgrl.policy.image import prepare, stacked
 from surgrl.policy.spec import ImageSpec
 from surgrl.pretrain import learnt_by, make_observer
 from surgrl.run import Progress
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 from surgrl.world import make_env, training_world
 
 SIDE = 48

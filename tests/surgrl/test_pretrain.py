@@ -20,7 +20,7 @@ from surgrl.pretrain import Pretraining, Seen, config_from, pretrain
 from surgrl.recorded_actions import at
 from surgrl.recordings import Track, find_recordings
 from surgrl.run import Run
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 TINY = ["updates=3", "image.size=32", "agent.batch_size=8", "encoder={width: 4, pool: 2, latent_dim: 16}", "threads=1",
         "measure_every=2", "capacity=500", "recordings.view={eye: left}"]

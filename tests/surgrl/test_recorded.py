@@ -14,7 +14,7 @@ from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.runtime import PolicyRuntime
 from surgrl.recorded import camera_of, demonstrations, recorded_world
 from surgrl.recordings import find_recordings
-from surgrl.video import write_video
+from surgrl.video_writer import write_video
 
 ACTION = {"names": ["v_y", "v_x"], "units": ["m/s", "m/s"], "low": [-0.1, -0.1], "high": [0.1, 0.1], "frame": "eye"}
 WORDS = ["env.id=''", f"action={ACTION}", "steps=0", "demos.episodes=0", "demos.updates=60", "objectives=[]",

@@ -120,7 +120,8 @@ def test_a_player_that_is_not_there_is_told_in_a_line(surgrl, tmp_path, words, t
 
 @pytest.mark.slow
 def test_a_player_that_dies_in_training_is_told_in_a_line(surgrl, tmp_path):
-    for config, words in (("reach-demo", ["demos.episodes=0", "demos.updates=0", "agent.imitation=0", "objectives=[]"]),
+    none = ["demos.episodes=0", "demos.updates=0", "agent.imitation=0", "agent.demo_share=0", "objectives=[]"]
+    for config, words in (("reach-demo", none),
                           ("colon", ["env.workers=1", "agent.horizon=32", "agent.batch_size=32"])):
         refused = surgrl("train", config, "name=dies", *SMALL, *words, "env.id=surgrl/Unity-v0", "steps=500",
                          player("--die-after", "9"), "--runs", tmp_path / config)
