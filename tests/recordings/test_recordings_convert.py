@@ -206,7 +206,10 @@ def test_poses_are_written_as_poses(demos):
 
 @pytest.mark.slow
 def test_the_lerobot_package_opens_what_is_written(convert, demos):
-    """Opt in with SURGRL_LEROBOT=<python of an environment with lerobot>."""
+    """Opt in with SURGRL_LEROBOT=<python of an environment with lerobot, and FFmpeg's libraries for its decoder>.
+
+    lerobot 0.4.4 opens it beside torch 2.13 and torchcodec 0.17, too, where pip is told to leave its own pins be.
+    """
     import os
     python = os.environ.get("SURGRL_LEROBOT")
     if not python:
@@ -215,7 +218,7 @@ def test_the_lerobot_package_opens_what_is_written(convert, demos):
     code = """if True:
         import sys
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
-        data = LeRobotDataset("surgrl/test", root=sys.argv[1], video_backend="pyav",
+        data = LeRobotDataset("surgrl/test", root=sys.argv[1],
                               delta_timestamps={"action": [0.0, 1 / 30]})
         assert (data.num_frames, data.num_episodes) == (13, 2), data
         item = data[7]
