@@ -97,12 +97,12 @@ def report(out: Path, folder: Path, bundle_folder: Path, commands: Sequence[str]
     ros = score_of([e["success"] for e in served["episodes"]], [e["steps"] for e in served["episodes"]],
                    [e["distance"] for e in served["episodes"]])
     p50, p99 = np.percentile(latencies, [50, 99])
-    config = Run(folder).config()
+    config, progress = Run(folder).config(), Run(folder).progress()
     minutes = bundle.origin["training_seconds"] / 60
     page = Page("surgrl: an instrument reaches its target, from endoscope images alone",
                 "A policy was learnt in simulation, exported, and driven through ROS 2 nodes on this machine.")
     page.figures([(f"{scores['policy']['success']:.0%}", f"of {episodes} unseen episodes reached within 5 mm"),
-                  (f"{ros.success:.0%}", f"of {ros.episodes} episodes through two ROS 2 nodes"),
+                  (f"{ros.success:.0%}", f"of {ros.episodes} episodes through the ROS 2 nodes"),
                   (f"{p50:.1f} ms", "from image to command over ROS 2 (median)"),
                   (f"{minutes:.1f} min", f"of training on {os.cpu_count()} CPU cores")])
     _episode(page, bundle)
@@ -115,19 +115,19 @@ def report(out: Path, folder: Path, bundle_folder: Path, commands: Sequence[str]
                [[name, f"{row['success']:.0%}", f"{row['low']:.0%}-{row['high']:.0%}", str(row["episodes"]),
                  f"{row['steps']:.0f}"] for name, row in rows.items()])
     page.heading("How it learnt")
-    page.text(f"{config.demos.episodes} scripted demonstrations, then {config.steps} steps of its own; every step "
-              f"carries the expert's label. {bundle.origin['updates']} learning steps, seed {config.seed}.")
+    page.text(f"{config.demos.episodes} scripted demonstrations, then {progress.steps} steps of its own; every step "
+              f"carries the expert's label. {progress.updates} learning steps, seed {config.seed}.")
     learnt = read_groups([folder])
     page.chart(charts.success_curves(learnt, legend=False))
     page.chart(charts.metric_curves(learnt, ["imitation/error", "dear/mask_iou"], [
         "squared error to the expert's action", "instrument mask read from the latent (IoU)"], axis="seconds"))
     page.heading("Over ROS 2")
-    page.text(f"sim_node and policy_node in processes of their own: {served['frames_answered']} of "
+    page.text(f"sim_node, policy_node and gate_node in processes of their own: {served['frames_answered']} of "
               f"{served['frames_sent']} images were answered by a command; median {p50:.1f} ms, p99 {p99:.1f} ms.")
     page.chart(charts.latency_histogram(latencies))
     page.heading("On a recorded video")
     page.text("The same bundle, replayed over a recording of the scripted expert: the arrow is the commanded tip "
-              "velocity in the image, the bar its depth; below, what the safety filter says.")
+              "velocity in the image, the bar its depth; below, what the gate says.")
     page.video(out / "replay" / "replay.mp4")
     page.heading("The commands")
     page.code("\n".join(commands))
