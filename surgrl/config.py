@@ -124,14 +124,14 @@ class Config:
         if not self.seed < 1000:
             raise UserError(f"config: seed is {self.seed}; it must be below 1000, so that evaluation seeds stay unseen")
         _sound_name(self.name)
+        if self.demos.folder and not self.demos.episodes:
+            raise UserError("config: demos.folder is given, but demos.episodes is 0; set how many are to be read")
         asked = {"demos.updates": self.demos.updates,
                  **{f"agent.{key}": self.agent.get(key) for key in ("demo_share", "rehearse")}}
         for key, value in asked.items():
             if value and not (self.demos.episodes or self.recordings.sources):
                 raise UserError(f"config: {key} is {value}, which needs demonstrations; set demos.episodes above 0, "
                                 "name recordings.sources, or set it to 0")
-        if self.demos.folder and not self.demos.episodes:
-            raise UserError("config: demos.folder is given, but demos.episodes is 0; set how many are to be read")
         _sound_recordings(self.recordings)
         if self.recordings.sources and self.demos.episodes:
             raise UserError(f"config: demos.episodes is {self.demos.episodes}, but the demonstrations are "

@@ -129,7 +129,7 @@ def test_seen_seeds_are_those_that_the_training_saw(tmp_path, make_run):
     few = read_record(make_run(tmp_path, "few", "env.seeds=5", seed=3))
     words = measure.commands(replace(few, progress=Progress(episodes=70)), 100, False)["eval-train-seeds"]
     assert words[words.index("--seed") + 1] == "3000000" and words[words.index("--episodes") + 1] == "5"
-    alone = read_record(make_run(tmp_path, "b", "demos.episodes=0", "demos.updates=0"))
+    alone = read_record(make_run(tmp_path, "b", "demos.episodes=0", "demos.updates=0", "agent.demo_share=0"))
     assert "eval-train-seeds" not in measure.commands(alone, 100, False)     # no episode is known to have been seen
 
 

@@ -20,6 +20,7 @@ from tests.unity_player import Beside
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "tests" / "unity_player.py")
 SMALL = ["image.render=40", "image.size=40", "eval.episodes=1", "threads=1"]
+UNTAUGHT = ["demos.episodes=0", "demos.updates=0", "agent.imitation=0", "agent.demo_share=0"]     # no expert is there
 
 
 def player(*words):
@@ -78,9 +79,8 @@ def test_its_bundle_is_proved_and_runs(surgrl, colon, tmp_path):
 
 def test_drqv2_trains_on_continuous_actions_with_proprio_exports_and_runs(surgrl, tmp_path):
     done = surgrl("train", "reach-demo", "name=drq", *SMALL, "env.id=surgrl/UnityColon-v0", "steps=60",
-                  "env.options.seed_parameter=seed", "image.proprio=true", "memory.capacity=2000", "demos.episodes=0",
-                  "demos.updates=0", "agent.imitation=0", "agent.demo_share=0", "agent.batch_size=16",
-                  "agent.hidden_dim=32", "encoder={latent_dim: 16}", "objectives=[]",
+                  "env.options.seed_parameter=seed", "image.proprio=true", "memory.capacity=2000", *UNTAUGHT,
+                  "agent.batch_size=16", "agent.hidden_dim=32", "encoder={latent_dim: 16}", "objectives=[]",
                   player("--actions", "continuous", "--vector", "4"), "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
     bundle = export(tmp_path / "drq", tmp_path / "bundle")
@@ -93,12 +93,10 @@ def test_drqv2_trains_on_continuous_actions_with_proprio_exports_and_runs(surgrl
 
 
 @pytest.mark.parametrize("words, told", [
-    (["objectives=[{name: dear}]", "demos.episodes=0", "demos.updates=0", "agent.imitation=0"],
-     "gives no instrument mask"),
+    (["objectives=[{name: dear}]", *UNTAUGHT], "gives no instrument mask"),
     (["objectives=[]", "demos.updates=1"], "has no scripted expert; set demos.episodes and imitation to 0"),
     (["objectives=[]", "env.options.randomise=mild"], "a Unity scene draws itself"),
-    (["objectives=[{name: tcn, views: 2}]", "demos.episodes=0", "demos.updates=0", "agent.imitation=0"],
-     "has no second eye"),
+    (["objectives=[{name: tcn, views: 2}]", *UNTAUGHT], "has no second eye"),
     (["objectives=[]", "env.options.actions=native"], "leave out the option that makes them discrete"),
     (["objectives=[]", "image.proprio=true"], "proprio 'vector_0' is unknown")])
 def test_what_a_scene_of_unity_lacks_is_told_as_of_any_task(surgrl, tmp_path, words, told):
@@ -120,8 +118,7 @@ def test_a_player_that_is_not_there_is_told_in_a_line(surgrl, tmp_path, words, t
 
 @pytest.mark.slow
 def test_a_player_that_dies_in_training_is_told_in_a_line(surgrl, tmp_path):
-    none = ["demos.episodes=0", "demos.updates=0", "agent.imitation=0", "agent.demo_share=0", "objectives=[]"]
-    for config, words in (("reach-demo", none),
+    for config, words in (("reach-demo", [*UNTAUGHT, "objectives=[]"]),
                           ("colon", ["env.workers=1", "agent.horizon=32", "agent.batch_size=32"])):
         refused = surgrl("train", config, "name=dies", *SMALL, *words, "env.id=surgrl/Unity-v0", "steps=500",
                          player("--die-after", "9"), "--runs", tmp_path / config)
