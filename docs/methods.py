@@ -38,6 +38,8 @@ Made by `python docs/methods.py` from the files in `docs/methods/`; change nothi
 * **Reach**: success within 5 mm on 100 unseen seeds after one small training with varied looks, config
   [{config}](../surgrl/configs/{config}.yaml), the objective with its default options and weight 1; **held-out** under
   the randomisation level `test-full`. One training seed each: a difference of less than about 15 points means nothing.
+  `darla` and `latent_k` let no gradient of the policy into the encoder (`latent_k`'s `isolate: false` does), and a
+  thousand updates are few for what they learn in its place.
 """
 
 
