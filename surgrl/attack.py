@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{'budget':8s}{'attack on the ' + args.aim:38s}random signs")
     for row in rows:
         print(f"{row.budget:>3d}/255 {_short(row.attack):38s}{_short(row.control)}")
-    found: dict[str, Any] = {"run": str(args.run_folder), "aim": args.aim, "episodes": args.episodes,
+    found: dict[str, Any] = {"run": Path(args.run_folder).resolve().name, "aim": args.aim, "episodes": args.episodes,
                              "seed": args.seed, "rows": [{"budget": row.budget, "attack": row.attack.row(),
                                                           "control": row.control.row()} for row in rows]}
     with atomic_file(out / "attack.json") as path:
