@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .dashboard import Collector, Snapshot, Source, render
+from .dashboard import Collector, Snapshot, Source
+from .dashboard_view import render
 from .policy.errors import UserError
 from .ros_graph import Member, domain_number, require_rclpy
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from surgrl.dashboard import Collector, Snapshot, Source, render
+from surgrl.dashboard import Collector, Snapshot, Source
+from surgrl.dashboard_view import render
 
 NOW = 1_700_000_000.0       # s
 SOURCES = {"image": Source("/endoscope/left/image_raw"), "state": Source("/PSM1/operating_state", stream=False),
