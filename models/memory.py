@@ -1,18 +1,18 @@
-"""Episodes of single frames, stored once; stacks, n-step returns and extras are made as a batch is drawn."""
+"""Episodes of single frames, stored once; what a batch shows of them is made as it is drawn."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .batch import Batch
-from .episodes import EpisodePool
+from .drawing import draw_far, draw_near, draw_steps
+from .episodes import Array, EpisodePool
+from .views import Views
 
-Array = NDArray[Any]
 FORMAT = 1
 SIGNALS = ("mask", "expert", "right")                               # what may be stored beside a frame
 VIEWS = ("original", "successor", "step_reward", "same_episode")    # what follows from what is stored
@@ -58,6 +58,7 @@ class EpisodeMemory:
             self._fields["expert"] = np.empty((capacity, action_dim), np.float32)
         if "right" in extras:       # as large as the frame itself
             self._fields["right"] = np.empty_like(self._fields["frame"])
+        self._views = Views(self._pool, self._fields, frame_shape=frame_shape, stack=stack, features=embed is not None)
 
     def __len__(self) -> int:
         """Steps that can be drawn."""
@@ -135,31 +136,30 @@ class EpisodeMemory:
                 listed = ", ".join((*self.extras, *VIEWS, "sequence:K", "near:N", "far:N"))
                 raise ValueError(f"memory cannot give {name!r}; it has: {listed}"
                                  + (f" (store it with extras=({name!r}, ...))" if name in SIGNALS else ""))
-        fields = self._fields
-        slot = self._draw(size, demo_share) if slots is None else slots
-        end, reward, discount = self._look_ahead(slot)
-        obs = self._stacked(slot)
-        extra: dict[str, Tensor] = self._sequence(slot, steps) if steps else {}
+        slot = draw_steps(self._pool, self.rng, size, demo_share) if slots is None else slots
+        views = self._views
+        end, reward, discount = views.look_ahead(slot, self.nstep, self.gamma)
+        obs = views.stacked(slot)
+        extra: dict[str, Tensor] = views.sequence(slot, steps) if steps else {}
         for name in needs:
             if name == "mask":
-                extra[name] = self._masks(slot)
+                extra[name] = views.masks(slot)
             elif name == "expert":
-                extra[name] = torch.from_numpy(fields["expert"][slot])
+                extra[name] = views.values(slot, name)
             elif name == "right":
-                extra[name] = self._stacked(slot, name)
+                extra[name] = views.stacked(slot, name)
             elif name == "original":
                 extra[name] = obs
             elif name == "successor":
-                extra[name] = self._stacked(self._pool.after[slot])
+                extra[name] = views.stacked(self._pool.after[slot])
             elif name == "step_reward":
-                extra[name] = torch.from_numpy(fields["reward"][slot][:, None])
+                extra[name] = views.values(slot, "reward")[:, None]
             elif name.startswith("near:"):
-                extra[name] = self._stacked(self._near(slot, counts[name]))
+                extra[name] = views.stacked(draw_near(self._pool, self.rng, slot, counts[name]))
             else:
-                extra[name] = self._stacked(self._far(slot, counts.get(name, 1)))
-        return Batch(obs, torch.from_numpy(fields["proprio"][slot]), torch.from_numpy(fields["action"][slot]),
-                     torch.from_numpy(reward), torch.from_numpy(discount), self._stacked(end),
-                     torch.from_numpy(fields["proprio"][end]), extra)
+                extra[name] = views.stacked(draw_far(self._pool, self.rng, slot, counts.get(name, 1)))
+        return Batch(obs, views.values(slot, "proprio"), views.values(slot, "action"), reward, discount,
+                     views.stacked(end), views.values(end, "proprio"), extra)
 
     def state_dict(self) -> dict[str, Array]:
         """All complete episodes and the random state, ready for np.savez; the unfinished episode is left out.
@@ -223,40 +223,6 @@ class EpisodeMemory:
         for name, value in moment.items():
             self._fields[name][slot] = value
 
-    def _draw(self, size: int, demo_share: float | None) -> Array:
-        """Slots (B,) at which transitions begin."""
-        if len(self) == 0:
-            raise ValueError("the memory is empty; add steps before sampling")
-        own, demos = self._pool.own, self._pool.demos
-        if demo_share is None:
-            draw = self.rng.integers(len(self), size=size)
-            lived = draw < own.size
-            return np.concatenate([own.at(draw[lived]), demos.at(draw[~lived] - own.size)])
-        if not 0 <= demo_share <= 1:
-            raise ValueError(f"demo_share is {demo_share}; it must lie in [0, 1]")
-        if demo_share > 0 and not demos.size:
-            raise ValueError(f"demo_share is {demo_share}, but the memory holds no demonstrations; "
-                             "add some with begin(..., demo=True) or set it to 0")
-        if demo_share == 0 and not own.size:
-            raise ValueError("demo_share is 0, but the memory holds nothing but demonstrations")
-        # Until the agent has lived a step itself, demonstrations are all there is.
-        shown = round(size * demo_share) if own.size else size
-        draws = [(line, self.rng.integers(line.size, size=count))
-                 for line, count in ((own, size - shown), (demos, shown)) if count]
-        return np.concatenate([line.at(draw) for line, draw in draws])
-
-    def _look_ahead(self, slot: Array) -> tuple[Array, Array, Array]:
-        """Slots (B,) n steps on, or at the end; return (B, 1) up to there; discount (B, 1) of the rest."""
-        end, reward, discount = slot, np.zeros(len(slot)), np.ones(len(slot))
-        for _ in range(self.nstep):
-            after = self._pool.after[end]
-            reward += discount * self._fields["reward"][end]            # 0 at the last frame
-            discount *= np.where(after == end, 1.0, self.gamma)
-            end = after
-        # Only `terminated` stops the bootstrap; a time limit does not end the world.
-        discount[self._fields["terminal"][end]] = 0.0
-        return end, reward.astype(np.float32)[:, None], discount.astype(np.float32)[:, None]
-
     def _steps(self, need: str) -> int:
         """The number in `sequence:K`, `near:N`, `far:N`."""
         kind, _, steps = need.partition(":")
@@ -264,74 +230,3 @@ class EpisodeMemory:
             raise ValueError(f"memory cannot give {need!r}; the steps after '{kind}:' must be a whole number "
                              f"in 1..{self.capacity - 1}")
         return int(steps)
-
-    def _sequence(self, slot: Array, steps: int) -> dict[str, Tensor]:
-        """The steps from each slot (B,) on: see sample."""
-        slots = [slot]
-        for _ in range(steps):
-            slots.append(self._pool.after[slots[-1]])
-        start, after = np.stack(slots[:-1], axis=1), np.stack(slots[1:], axis=1)        # (B, K) each
-        alive = start != after                                  # the last frame of an episode follows itself
-        values = {"reward": self._fields["reward"][start], "alive": alive,
-                  "terminal": alive & self._fields["terminal"][after]}
-        return {"sequence/obs": self._stacked(after.ravel()).unflatten(0, after.shape),
-                "sequence/action": torch.from_numpy(self._fields["action"][start])} | {
-                    f"sequence/{name}": torch.from_numpy(value.astype(np.float32)[..., None])
-                    for name, value in values.items()}
-
-    def _history(self, slot: Array) -> list[Array]:
-        """Slots of the stacked frames, oldest first; `stack` arrays (B,)."""
-        slots = [slot]
-        for _ in range(self.stack - 1):
-            slots.append(self._pool.before[slots[-1]])
-        return slots[::-1]
-
-    def _stacked(self, slot: Array, field: str = "frame") -> Tensor:
-        """(B, 3*stack, h, w) uint8, NHWC in memory; or (B, stack*F, 1, 1) float32, where features are kept."""
-        if self.embed is not None:
-            features = self._fields[field][np.stack(self._history(slot), axis=1)]           # (B, stack, F)
-            return torch.from_numpy(features.reshape(len(slot), -1, 1, 1))
-        frames = [self._fields[field][slots] for slots in self._history(slot)]      # (B, h, w, 3) each
-        if self.stack == 1:
-            return torch.from_numpy(frames[0]).permute(0, 3, 1, 2)
-        images = np.empty((len(slot), *self.frame_shape[:2], 3 * self.stack), np.uint8)
-        planes = images.reshape(-1, 3 * self.stack)
-        for k, frame in enumerate(frames):
-            for colour in range(3):     # one long strided copy per plane: 5 times faster than 3 bytes a pixel
-                planes[:, 3 * k + colour] = frame.reshape(-1, 3)[:, colour]
-        return torch.from_numpy(images).permute(0, 3, 1, 2)
-
-    def _masks(self, slot: Array) -> Tensor:
-        """(B, stack, h, w) uint8 in {0, 1}."""
-        bits = self._fields["mask"][np.stack(self._history(slot), axis=1)]
-        height, width, _ = self.frame_shape
-        masks = np.unpackbits(bits, axis=2, count=height * width)
-        return torch.from_numpy(masks.reshape(len(slot), self.stack, height, width))
-
-    def _near(self, slot: Array, steps: int) -> Array:
-        """For each slot, which is never an episode's last, another of its episode at most so many steps away."""
-        slots, step, length = self._around(slot)
-        low, high = np.maximum(step - steps, 0), np.minimum(step + steps, length - 1)
-        draw = low + self.rng.integers(high - low)
-        draw += draw >= step                                            # itself left out
-        return _picked(slots, draw)
-
-    def _far(self, slot: Array, steps: int) -> Array:
-        """For each slot another of its episode, more than so many steps away; or the farthest there is."""
-        slots, step, length = self._around(slot)
-        low, high = np.maximum(step - steps, 0), np.minimum(step + steps, length - 1)
-        close = high - low + 1                                          # frames too close, itself among them
-        draw = self.rng.integers(np.maximum(length - close, 1))
-        draw += np.where(draw >= low, close, 0)
-        farthest = np.where(step > length - 1 - step, 0, length - 1)
-        return _picked(slots, np.where(close < length, draw, farthest))
-
-    def _around(self, slot: Array) -> tuple[list[list[int]], Array, Array]:
-        """For each slot: those of its episode, its place among them, and how many they are."""
-        slots = self._pool.frames_of(slot)
-        return slots, self._pool.step[slot], np.array([len(frames) for frames in slots])
-
-
-def _picked(slots: list[list[int]], place: Array) -> Array:
-    """From each episode's slots the one at that place."""
-    return np.array([frames[i] for frames, i in zip(slots, place.tolist(), strict=True)])
