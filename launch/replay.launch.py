@@ -16,7 +16,10 @@ ARGUMENTS = (
     ("topic", "", str, "of a bag with several topics of pictures: the one to play"),
     ("loop", "false", bool, "begin anew at the end; false: everything ends there"),
     ("rate", "1.0", float, "factor on the recording's own pace"),
-    ("crop", "", str, "top,left,height,width in px: the part that is the camera's picture; empty: all of it"),
+    ("crop", "", str, "auto: no black borders; inside: nothing black; or top,left,height,width in px; empty: all"),
+    ("eye", "", str, "of a stereo recording, both eyes in each picture: left or right; empty: pictures are of one eye"),
+    ("layout", "side-by-side", str, "where the eyes are: side-by-side or over-under"),
+    ("mask", "", str, "picture as large as the recorded ones; what is not black in it is blanked; empty: none"),
     ("arm", "PSM1", str, "namespace of the still arm that is played"),
     ("operator", "true", bool, "play the foot on the pedal; false: publish /operator/enable yourself"),
 )

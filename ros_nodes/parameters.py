@@ -104,7 +104,13 @@ VIDEO = (
     Parameter("topic", "", "of a bag with several topics of pictures: the one to play"),
     Parameter("loop", False, "begin anew at the end; false: the node ends there"),
     Parameter("rate", 1.0, "factor on the recording's own pace", (0.05, 20.0)),
-    Parameter("crop", "", "top,left,height,width in px: the part that is the camera's picture; empty: all of it"),
+    Parameter("crop", "", "part of the picture: auto, without its black borders; inside, the largest rectangle with "
+              "nothing black in it; or top,left,height,width in px; empty: all of it"),
+    Parameter("eye", "", "of a stereo recording, both eyes in each picture, the one that is shown: left or right; "
+              "empty: pictures are of one eye"),
+    Parameter("layout", "side-by-side", "where the eyes are: side-by-side or over-under; the left or upper is the "
+              "left one"),
+    Parameter("mask", "", "picture as large as the recorded ones; what is not black in it is blanked; empty: none"),
     Parameter("await_subscriber", True, "begin when somebody subscribes to the images; false: at once"),
     Parameter("camera", "/endoscope/left", "namespace of image_raw and camera_info"),
     Parameter("arm", "PSM1", "namespace of a still arm that is played for the gate's dry run; empty: none"),

@@ -17,9 +17,9 @@ from std_msgs.msg import String
 
 from surgrl.ahead import ahead
 from surgrl.policy.errors import UserError
-from surgrl.policy.image import parse_crop
 from surgrl.policy.spec import Array
 from surgrl.recordings import open_recording
+from surgrl.view import View
 
 from . import messages, parameters, process, qos, sim_operator
 from .arm_writer import MOTIONS
@@ -39,20 +39,18 @@ class Shot(NamedTuple):
     pixels: Array | None    # (H, W, 3) uint8 RGB; None: it is over
 
 
-def play(path: Path, topic: str, crop: str, *, loop: bool) -> Iterator[Shot]:
+def play(path: Path, topic: str, view: View, *, loop: bool) -> Iterator[Shot]:
     """Every picture of the recording, then its end; or, looping, no end. UserError where it cannot be read."""
     began = 0.0
     while True:
-        with open_recording(path, topic or None) as video:
-            size = video.height, video.width
-            top, left, height, width = parse_crop("parameter crop", crop, *size) if crop else (0, 0, *size)
+        with open_recording(path, topic or None, view) as video:
             picture = None
             for picture in video.pictures():
                 pixels = picture.rgb()
                 if pixels.shape[:2] != (video.height, video.width):
                     raise UserError(f"{path}: its pictures change from {video.width}x{video.height} to "
                                     f"{pixels.shape[1]}x{pixels.shape[0]} px; encode it anew in one size")
-                yield Shot(began + picture.time, pixels[top:top + height, left:left + width])
+                yield Shot(began + picture.time, pixels)
         if picture is None:
             raise UserError(f"{path}: shows no picture for any time; encode it anew")
         # A file need not say how long its last picture is shown.
@@ -71,8 +69,10 @@ class VideoNode(Node):
         """Open the recording and join the topics. UserError for what cannot be played."""
         super().__init__("video_node")
         parameters.declare(self, parameters.VIDEO)
-        source, topic, loop, self._rate, crop, self._waits, camera, arm, position, frame, operator = (
-            self.get_parameter(parameter.name).value for parameter in parameters.VIDEO)
+        told = {parameter.name: self.get_parameter(parameter.name).value for parameter in parameters.VIDEO}
+        source, operator = told["source"], told["operator"]
+        camera, arm, position = told["camera"], told["arm"], told["position"]
+        self._rate, self._waits = told["rate"], told["await_subscriber"]
         if not source:
             raise UserError("parameter source is empty; give a recording: mp4, avi, mkv, or a bag")
         if operator and not arm:
@@ -80,7 +80,9 @@ class VideoNode(Node):
                             "to an arm that is played too")
         if len(position) != 3 or not np.isfinite(position).all():
             raise UserError(f"parameter position is {list(position)}; it must be three finite numbers, m")
-        self._shots = ahead(play(Path(source).expanduser(), topic, crop, loop=loop))
+        view = View(mask=Path(told["mask"]).expanduser() if told["mask"] else None, layout=told["layout"],
+                    eye=told["eye"] or None, crop=told["crop"] or None)
+        self._shots = ahead(play(Path(source).expanduser(), told["topic"], view, loop=told["loop"]))
         self._next = next(self._shots)
         self._began: float | None = None        # s, monotonic, of the recording's time 0
         height, width = self._next.pixels.shape[:2]
@@ -90,7 +92,7 @@ class VideoNode(Node):
         self._images = self.create_publisher(Image, f"{camera}/image_raw", qos.IMAGE)
         self._infos = self.create_publisher(CameraInfo, f"{camera}/camera_info", qos.STATUS)
         self._timer = self.create_timer(POLL, self._show)
-        self._arm = StillArm(self, arm, frame, position) if arm else None
+        self._arm = StillArm(self, arm, told["command_frame"], position) if arm else None
         # Topics that only this node may publish, and how many of those are its own.
         self._alone = ({f"/{arm}/measured_cp": 1} | {f"/{arm}/{mode}": 0 for mode in MOTIONS}) if arm else {}
         self.create_timer(0.25, self._look_for_rivals)

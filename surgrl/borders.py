@@ -29,7 +29,7 @@ def find_crop(pictures: Sequence[Array], *, inside: bool) -> tuple[int, int, int
     counts = clean.sum(axis=1), clean.sum(axis=0)
     rows, columns = (np.flatnonzero(count > SHARE * count.max()) for count in counts)
     if not len(rows) or len(rows) < LEAST * height or len(columns) < LEAST * width:
-        raise UserError("--crop auto: the pictures looked at are dark all over, so no border can be told from them; "
+        raise UserError("crop auto: the pictures looked at are dark all over, so no border can be told from them; "
                         "give the crop as top,left,height,width")
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     if inside:

@@ -34,9 +34,9 @@ class View:
         for name, value, allowed in (("layout", self.layout, LAYOUTS), ("eye", self.eye, (None, "left", "right")),
                                      ("deinterlace", self.deinterlace, DEINTERLACE)):
             if value not in allowed:
-                raise UserError(f"--{name} {value}; allowed are {', '.join(filter(None, allowed))}")
+                raise UserError(f"{name} {value}; allowed are {', '.join(filter(None, allowed))}")
         if self.rate is not None and not 0 < self.rate <= 1000:
-            raise UserError(f"--image-rate {self.rate:g} Hz; it must be above 0 and at most 1000")
+            raise UserError(f"image rate {self.rate:g} Hz; it must be above 0 and at most 1000")
 
     @property
     def edits(self) -> bool:
@@ -79,7 +79,7 @@ def eye_box(view: View, height: int, width: int) -> Box:
 
 def crop_box(view: View, height: int, width: int) -> Box:
     """The given crop in an eye's picture of height x width px; all of it where none is given."""
-    return parse_crop("--crop", view.crop, height, width) if view.crop else (0, 0, height, width)
+    return parse_crop("crop", view.crop, height, width) if view.crop else (0, 0, height, width)
 
 
 def read_mask(path: Path, height: int, width: int) -> Array:

@@ -235,5 +235,5 @@ def test_the_lerobot_package_opens_what_is_written(convert, demos):
 
 
 def test_an_unknown_view_is_the_same_error_everywhere():
-    with pytest.raises(UserError, match="--eye"):
+    with pytest.raises(UserError, match="eye"):
         View(eye="third")

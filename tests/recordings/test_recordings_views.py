@@ -91,7 +91,7 @@ def test_a_crop_is_cut_to_the_pixel(plain):
 
 @pytest.mark.parametrize("crop", ["0,0,49,64", "a", "1,2,3"])
 def test_a_crop_that_does_not_fit_is_refused(plain, crop):
-    with pytest.raises(UserError, match="--crop"):
+    with pytest.raises(UserError, match="crop"):
         first(plain, crop=crop)
 
 
@@ -162,5 +162,5 @@ def test_a_room_is_blanked_and_tissue_is_not(tmp_path):
 @pytest.mark.parametrize("options", [{"eye": "middle"}, {"layout": "round"}, {"deinterlace": "no"}, {"rate": 0.0},
                                      {"rate": float("nan")}])
 def test_options_that_are_not_allowed_are_refused(options):
-    with pytest.raises(UserError, match="--"):
+    with pytest.raises(UserError, match=f"{next(iter(options))}.*(allowed are|at most 1000)"):
         View(**options)

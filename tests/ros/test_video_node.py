@@ -169,6 +169,27 @@ def test_a_crop_is_all_that_is_shown(watch, tmp_path):
     assert (viewer.infos[0].width, viewer.infos[0].height) == (20, 16)
 
 
+def test_one_eye_of_a_stereo_recording_is_all_that_is_shown(watch, tmp_path):
+    viewer, _ = watch(source=str(encode(tmp_path / "a.mp4")), eye="right", crop="0,10,16,20")
+    assert viewer.wait(lambda: viewer.shots)
+    assert viewer.shots[0].pixels.shape == (16, 20, 3) and viewer.shots[0].pixels.min() > 210
+
+
+def test_black_borders_are_found(watch, tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=12)
+        (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv420p"
+        picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        picture[8:56, 16:80] = 180
+        for _ in range(12):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode())
+    viewer, _ = watch(source=str(tmp_path / "a.mp4"), crop="auto", loop=True)
+    assert viewer.wait(lambda: viewer.shots)
+    height, width, _ = viewer.shots[0].pixels.shape
+    assert abs(height - 48) <= 4 and abs(width - 64) <= 4 and viewer.shots[0].pixels.mean() > 165
+
+
 def test_the_arm_stands_still_and_tells_it(watch, tmp_path):
     viewer, _ = watch(source=str(encode(tmp_path / "a.mp4")), position=[0.01, 0.02, 0.09], loop=True)
     assert viewer.wait(lambda: len(viewer.poses) > 100 and len(viewer.jaws) > 100, 10)
@@ -200,7 +221,7 @@ def test_a_bag_is_played_as_a_video_is(watch, tmp_path, plugin):
     with rosbag2.Writer(tmp_path / "bag", version=9, storage_plugin=rosbag2.StoragePlugin[plugin]) as bag:
         for topic in ("/endoscope/left/image_raw", "/endoscope/right/image_raw"):
             connection = bag.add_connection(topic, name, typestore=store)
-            for number in range(12):
+            for number in range(24):
                 stamp = 10**18 + number * 10**8
                 header = kinds["std_msgs/msg/Header"](frame_id="", stamp=kinds["builtin_interfaces/msg/Time"](
                     sec=stamp // 10**9, nanosec=stamp % 10**9))
@@ -213,7 +234,7 @@ def test_a_bag_is_played_as_a_video_is(watch, tmp_path, plugin):
     viewer, process = watch(source=str(tmp_path / "bag"), topic="/endoscope/left/image_raw")
     assert ended(viewer, process) == 0, process.last_words()
     numbers = [shot.number for shot in viewer.shots]
-    assert numbers == sorted(set(numbers)) and len(numbers) > 6 and numbers[-1] == 11
+    assert numbers == sorted(set(numbers)) and len(numbers) > 6 and numbers[-1] == 23
     assert viewer.shots[-1].stamp - viewer.shots[0].stamp > 0.09 * (numbers[-1] - numbers[0])
     assert "Traceback" not in process.log.read_text()
 
@@ -235,6 +256,8 @@ def test_a_damaged_video_is_shown_to_where_it_breaks(watch, tmp_path):
     ({"source": "VIDEO", "crop": "0,0,64,97"}, "leaves the 96x64 picture"),
     ({"source": "VIDEO", "topic": "/endoscope/left/image_raw"}, "is for bags"),
     ({"source": "VIDEO", "crop": "left"}, "four whole numbers"),
+    ({"source": "VIDEO", "eye": "third"}, "eye third; allowed are left, right"),
+    ({"source": "VIDEO", "mask": "nowhere.png"}, "nowhere.png"),
     ({"source": "VIDEO", "operator": "true", "arm": "''"}, "operator is true and arm is empty"),
     ({"source": "VIDEO", "rate": "0.0"}, "rate"),
     ({"source": "VIDEO", "position": "[0.0, 0.1]"}, "three finite numbers"),
