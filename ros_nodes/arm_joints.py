@@ -1,6 +1,7 @@
 """servo_jp in the place of servo_cp: the arm's own inverse kinematics makes joints of each pose of the gate's."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class JointTargets:
         self._joints: Array | None = None           # (J,) as last commanded in this motion
         self._answer: Any = None                    # a question's, that is still to come
         self._stamp = 0
+        self.failure: str | None = None             # why the last command cannot be followed
 
     def obstacle(self) -> str | None:
         """Why no motion can start, or go on, or None."""
@@ -59,16 +61,22 @@ class JointTargets:
             return "setpoint_js is missing or old, which command servo_jp starts from"
         return None
 
-    def publish(self, pose: PoseMessage, stamp: int) -> str | None:
-        """Command the joints of a pose, now or with the next one; why they cannot be, or None. stamp: ns."""
-        failure = self._take()
-        if failure or self._answer is not None:
-            return failure
+    def publish(self, pose: PoseMessage, stamp: int, *, expired: Callable[[], bool]) -> Array | None:
+        """Command the joints of a pose, now or with the next one: the (J,) that were published now, if any were.
+
+        stamp: ns. expired: asked after the arm's answer, whether the command is too old by now to be sent. `failure`
+        says why what the arm answered cannot be followed.
+        """
+        self.failure = None
+        sent = self._take(expired)
+        if self.failure or self._answer is not None:
+            return sent
         near = self._setpoint if self._joints is None else self._joints
         assert near is not None, "ask obstacle() before a motion"
         self._answer = self._client.call_async(self._kind.Request(cp=pose, jp=near.tolist()))
         self._asked, self._stamp = time.monotonic(), stamp
-        return self._take()
+        now = self._take(expired)
+        return sent if now is None else now
 
     def rest(self) -> None:
         """The motion has ended: an answer that still comes is no command any more."""
@@ -80,8 +88,8 @@ class JointTargets:
         self._executor.shutdown()
         self._peer.destroy_node()
 
-    def _take(self) -> str | None:
-        """Send what was answered, if it has come within WAIT."""
+    def _take(self, expired: Callable[[], bool]) -> Array | None:
+        """Send what was answered, if it has come within WAIT and can be followed."""
         if self._answer is None:
             return None
         end = time.monotonic() + WAIT
@@ -90,9 +98,20 @@ class JointTargets:
         if not self._answer.done():
             return None
         answer, self._answer = self._answer.result(), None
+        if expired():       # this process was stopped while it waited
+            return None
+        joints, now = np.array(answer.jp, dtype=float), time.monotonic()
+        self.failure = self._refuse(answer, joints, now)
+        if self.failure:
+            return None
+        self._joints, self._sent = joints, now
+        self._publisher.publish(arm_messages.make_joints(self._names, joints, messages.to_stamp(self._stamp)))
+        return joints
+
+    def _refuse(self, answer: Any, joints: Array, now: float) -> str | None:
+        """Why joints that were answered must not be commanded, or None. now: s, monotonic."""
         if not answer.result:
             return f"{self._service} finds no joints: {answer.message}"
-        joints, now = np.array(answer.jp, dtype=float), time.monotonic()
         before, since = (self._setpoint, now) if self._joints is None else (self._joints, self._sent)
         if joints.shape != np.shape(before) or not np.isfinite(joints).all():
             return f"{self._service} answers {joints.tolist()}; it must be {np.size(before)} finite numbers"
@@ -102,8 +121,6 @@ class JointTargets:
             worst = int(np.abs(joints - before).argmax())
             return (f"{self._service} would have joint {self._names[worst]} go {way:.4f} at once, limit {allowed:.4f} "
                     "(parameter joint_speed): is it near a singularity?")
-        self._joints, self._sent = joints, now
-        self._publisher.publish(arm_messages.make_joints(self._names, joints, messages.to_stamp(self._stamp)))
         return None
 
     def _on_setpoint(self, message: JointState) -> None:

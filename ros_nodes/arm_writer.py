@@ -9,12 +9,14 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 
 from surgrl.policy.gate import Command
+from surgrl.policy.spec import Array
 
 from . import messages, qos
 from .arm_joints import JointTargets
 
 MODES = ("servo_cp", "servo_jp", "interpolate_cp", "move_cp")       # dVRK arms have no interpolate_cp
-LEVELS, SPACES = ("servo", "interpolate", "move"), ("cp", "cr", "cv", "cf", "jp", "jr", "jv", "jf")
+LEVELS, SPACES = ("servo", "interpolate", "move"), (
+    "cp", "cr", "cv", "cf", "cs", "ci", "jp", "jr", "jv", "jf")
 # Every topic below an arm's namespace by which it can be moved.
 MOTIONS = (*(f"{level}_{space}" for level in LEVELS for space in SPACES),
            *(f"jaw/{level}_{space}" for level in LEVELS for space in ("jp", "jr", "jf")),
@@ -36,6 +38,7 @@ class ArmWriter:
         self.alone = {f"/{arm}/{name}": 0 for name in (() if dry_run else MOTIONS)} | {
             name: 1 for name in (self.topic, *((jaw,) if moves_jaw else ()))}
         self.failure: str | None = None         # why the last command could not be sent
+        self.joints: Array | None = None        # (J,) what the last one was sent as, by servo_jp
         self._joints = (JointTargets(node, arm, self.topic, dt=every * dt, speed=joint_speed, max_age=max_state_age)
                         if mode == "servo_jp" else None)
         self._poses = (None if self._joints else
@@ -61,8 +64,9 @@ class ArmWriter:
         if expired():       # this process was stopped since it was decided
             return False
         if self._joints:
-            self.failure = self._joints.publish(pose.pose, command.stamp)
-            if self.failure:
+            self.joints = self._joints.publish(pose.pose, command.stamp, expired=expired)
+            self.failure = self._joints.failure
+            if self.joints is None:     # not yet, or never: a jaw alone is no command
                 return False
         else:
             self._poses.publish(pose)

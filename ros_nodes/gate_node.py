@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -29,6 +30,7 @@ from .supervised import SupervisedNode
 SOON = 0.7              # of the period; a tick that follows a late one sooner than that is left out
 NUMBER = re.compile(r"\d+(\.\d+)?")
 BUNDLE = re.compile(r"\[([^\[\]]+)\]$")      # which policy it is, at the end of the policy's ~/status
+ESTOP = "/operator/estop"
 REST = 2.0              # s, in which an arm that can stop so soon must be at rest as the node ends
 
 
@@ -67,11 +69,11 @@ class GateNode(SupervisedNode):
                 (JointState, f"/{policy}/action", self._on_action, qos.SERVO),
                 (String, f"/{policy}/status", self._on_policy, qos.STATUS),
                 (Bool, "/operator/enable", lambda said: self._gate.hear_enable(said.data), qos.STATE),
-                (Bool, "/operator/estop", lambda said: self._gate.hear_estop(said.data), qos.LATCHED)):
+                (Bool, ESTOP, lambda said: self._gate.hear_estop(said.data), qos.LATCHED)):
             self._parts.append(hear(kind, topic, self.guard(act), quality))
         self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
         self._askers = {f"/{policy}/action": 1}
-        self._tellers = dict.fromkeys((f"/{policy}/status", "/operator/enable", "/operator/estop", *(
+        self._tellers = dict.fromkeys((f"/{policy}/status", "/operator/enable", ESTOP, *(
             f"/{arm}/{name}" for name in (*names, "operating_state"))), 1)
 
     def begin(self) -> None:
@@ -82,6 +84,7 @@ class GateNode(SupervisedNode):
         self._last_tick, self._last_told, self._bundle_told = 0.0, "", ""
         self._asked: JointState | None = None
         self._commands, self._work, self._latency, self._cut = Rate(), Durations(), Durations(), 0
+        self._has_stop = False          # whether anybody was there who may press the emergency stop
         self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
                         self.create_timer(0.25, self.guard(self._look_for_rivals))]
 
@@ -148,16 +151,13 @@ class GateNode(SupervisedNode):
             return      # the one before was late: two steps at once would be twice as fast
         self._last_tick = began
         self._gate.trouble = self._trouble()
-        decision, changed = self._step()
+        changed = self._step()
         self._work.add(time.monotonic() - began)
         if changed:
             self.report()
-        if decision.command is not None:
-            self._commands.tick()
-            self._cut += bool(decision.remarks)
 
-    def _step(self) -> tuple[Decision, bool]:
-        """One tick, sent and written down; and whether it changed what the gate tells."""
+    def _step(self) -> bool:
+        """One tick, sent and written down; whether it changed what the gate tells."""
         decision = self._gate.tick()
         told = self._gate.state + NUMBER.sub("", self._gate.reason)     # not each time that an age has grown
         changed, self._last_told = told != self._last_told, told
@@ -167,8 +167,11 @@ class GateNode(SupervisedNode):
             self._gate.latch(self._writer.failure)
         if decision.hold:
             self._writer.hold()
+        if sent:
+            self._commands.tick()
+            self._cut += bool(decision.remarks)
         self._write_down(decision, sent, changed)
-        return decision, changed
+        return changed
 
     def _write_down(self, decision: Decision, sent: bool, changed: bool) -> None:
         """Into the audit log: what was asked, what was sent and why; nothing where nothing happened."""
@@ -186,6 +189,8 @@ class GateNode(SupervisedNode):
             pose, jaw, stamp = decision.command
             x, y, z = pose.position.tolist()
             record |= {"sent": {"x": x, "y": y, "z": z, "jaw": jaw}, "answers": stamp}
+            if self._writer.joints is not None:     # as published; the pose may be the next one's
+                record["joints"] = self._writer.joints.tolist()
         if decision.hold:
             record["hold"] = True
         if self._bundle != self._bundle_told:
@@ -202,11 +207,26 @@ class GateNode(SupervisedNode):
         return self._writer.obstacle()
 
     def _look_for_rivals(self) -> None:
-        """Two who command one arm, or ask one gate, latch: the robot would follow a mixture. Two who tell hold."""
+        """Two who command one arm, or ask one gate, latch: the robot would follow a mixture. Two who tell hold.
+
+        So does an emergency stop that would not be heard: its silence must not be taken for "not pressed".
+        """
         rivals = self._crowded(self._writer.alone | self._askers)
         if rivals:
             self._gate.latch(rivals)
-        self._gate.doubt = self._crowded(self._tellers)
+        self._gate.doubt = self._crowded(self._tellers) or self._deaf()
+
+    def _deaf(self) -> str | None:
+        """Why nobody would hear the emergency stop, or None; None too where there never was one."""
+        stops = self.get_publishers_info_by_topic(ESTOP)
+        for stop in stops:
+            fits, why = qos_check_compatible(stop.qos_profile, qos.LATCHED)
+            if fits == QoSCompatibility.ERROR:
+                return (f"the emergency stop would not be heard: {ESTOP} must be published reliable and transient "
+                        f"local ({' '.join(why.split())})")
+        gone = self._has_stop and not stops
+        self._has_stop = self._has_stop or bool(stops)
+        return f"the emergency stop has gone: nobody publishes {ESTOP} any more" if gone else None
 
     def _crowded(self, allowed: dict[str, int]) -> str | None:
         """The first topic with more publishers than allowed, and what to do, or None."""

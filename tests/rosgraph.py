@@ -85,7 +85,7 @@ class Robot:
         self.node.create_subscription(Empty, "/PSM1/hold", lambda _: self.holds.append(time.monotonic()),
                                       qos.EVENT)
         self._pedal = self.node.create_publisher(Bool, "/operator/enable", qos.STATE)
-        self._stop = self.node.create_publisher(Bool, "/operator/estop", qos.LATCHED)
+        self.join_stop()
         self.reset()
         self.pressed = pressed
         self.node.create_timer(1 / 30, self.show)
@@ -112,6 +112,14 @@ class Robot:
         self.holds: list[float] = []
         self.set_state("ENABLED")
         self.press_stop(False)
+
+    def join_stop(self) -> None:
+        """Put an emergency stop there."""
+        self._stop = self.node.create_publisher(Bool, "/operator/estop", qos.LATCHED)
+
+    def leave_stop(self) -> None:
+        """Take it away: its node has died."""
+        self.node.destroy_publisher(self._stop)
 
     def press_stop(self, pressed: bool) -> None:
         """The emergency stop."""

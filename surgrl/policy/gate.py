@@ -310,6 +310,8 @@ class Gate:
             if stale and not (name == "setpoint_cp" and self.motion.state is not None):
                 return stale
         if self.motion.state is None:
+            if self.now() < self._rested:       # the clock was set back: no setpoint would ever be new enough
+                self._rested = self.now()
             if (inbox.stamp("setpoint_cp") - self._rested) * 1e-9 < SETTLED:
                 return "setpoint_cp is missing: the arm has told none since it was told to stay"
             misplaced = self._misplaced()

@@ -19,7 +19,7 @@ from geometry_msgs.msg import PoseStamped
 from pictures import FRAMES, LOOKS, film, marked, sensed, with_clock
 from rosgraph import START, Robot
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Empty, String
+from std_msgs.msg import Bool, Empty, String
 
 from ros_nodes import messages, qos
 from ros_nodes.messages import Pose
@@ -50,6 +50,7 @@ class Driver:
             hear(String, "/gate_node/status", lambda said: self._write("gate", text=said.data), qos.STATUS),
             hear(String, "/policy_node/status", lambda said: self._write("policy", text=said.data), qos.STATUS)]
         self._rivals = {"servo_cp": (PoseStamped, "/PSM1/servo_cp", qos.SERVO),
+                        "estop": (Bool, "/operator/estop", qos.EVENT),
                         "action": (JointState, "/policy_node/action", qos.SERVO)}
         self._rival: Any = None
         self.robot.before_image, self.robot.after_image = self._draw, self._note_image
@@ -91,6 +92,11 @@ class Driver:
             robot.measured = Pose(np.full(3, np.nan), START.quaternion)
         elif do == "estop":
             robot.press_stop(order["pressed"])
+        elif do == "no estop":
+            robot.leave_stop()
+        elif do == "estop again":
+            robot.join_stop()
+            robot.press_stop(False)
         elif do == "state":
             robot.set_state(order["state"])
         elif do == "rival":

@@ -90,6 +90,24 @@ def no_rival(stage: Stage) -> None:
     stage.driver("no rival")
 
 
+def stop_again(stage: Stage) -> None:
+    """The emergency stop is there, and not pressed."""
+    stage.driver("estop again")
+
+
+def unheard_stop(stage: Stage) -> float:
+    """In the place of the emergency stop, one of another quality of service: what it says never arrives."""
+    since = stage.driver("rival", topic="estop")
+    stage.driver("no estop")
+    return since
+
+
+def heard_stop(stage: Stage) -> None:
+    """The right one again."""
+    stage.driver("no rival")
+    stage.driver("estop again")
+
+
 def full_disk(stage: Stage) -> float:
     """No file of the gate may get any larger."""
     newest = max(stage.nodes.audit.glob("*.jsonl"))
@@ -438,6 +456,10 @@ FAULTS = (
         cleared=lambda stage: stage.driver("set", set={"pressed": True}) and None)),
     Fault("F29", "the pedal is held from before activation", "silence", None, held_from_before),
     Fault("F30", "emergency stop, then its release", "LATCH", TICK, estop),
+    Fault("F30b", "the emergency stop's node is gone", "HOLD", 1000, stops(
+        order("no estop"), "emergency stop has gone", resumes="pedal", cleared=stop_again)),
+    Fault("F30c", "an emergency stop that would not be heard", "HOLD", 1000, stops(
+        unheard_stop, "emergency stop would not be heard", resumes="pedal", cleared=heard_stop)),
     Fault("F31", "policy and gate killed and started anew, the pedal held", "silence", None, both_are_killed),
     Fault("F32", "a step from 0 to full speed", "CLAMP", TICK, bounded(
         step_up, "acceleration and jerk", at_speed, 0.8)),

@@ -585,6 +585,16 @@ def test_f09_a_clock_that_jumps_holds_at_once_and_back_in_time_latches(bench, ju
     assert bench.gate.state == then
 
 
+def test_f09_a_clock_that_is_set_back_while_the_arm_rests_is_no_hold_for_as_long(bench):
+    bench.start()
+    bench.pedal = False
+    bench.run(0.5)
+    bench.skew -= 3600.0
+    bench.run(0.5)
+    bench.gate.reset()      # images went back in time: that latches
+    bench.start()
+
+
 def test_f09_an_image_that_a_jump_of_the_clock_made_one_of_the_future_holds(bench):
     bench.start()
     bench.silent = {"action"}

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
+
+from ros_nodes import qos
 
 PERIOD = 0.01       # s, of the gate
 
@@ -153,13 +158,14 @@ def test_another_arm_without_a_jaw_is_named_in_all_topics(nodes, robot, right):
     assert not [name for name in ours if name.startswith("/PSM1") or "jaw" in name]
 
 
-@pytest.mark.parametrize("topic", ["servo_cp", "jaw/move_jp"])
+@pytest.mark.parametrize("topic", ["servo_cp", "jaw/move_jp", "servo_cs"])
 def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right, topic):
     from geometry_msgs.msg import PoseStamped
     from sensor_msgs.msg import JointState
     nodes.activate(right, robot)
     assert nodes.wait(lambda: robot.heard), nodes.gate
-    rival = robot.node.create_publisher(PoseStamped if topic.endswith("_cp") else JointState, f"/PSM1/{topic}", 1)
+    kind = PoseStamped if topic.endswith(("_cp", "_cs")) else JointState
+    rival = robot.node.create_publisher(kind, f"/PSM1/{topic}", 1)
     try:
         assert nodes.wait(lambda: nodes.gate.startswith("latched: ")), nodes.gate
         assert f"/PSM1/{topic}" in nodes.gate
@@ -170,12 +176,36 @@ def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right
 @pytest.mark.parametrize("topic", ["/operator/enable", "/PSM1/measured_cp"])
 def test_two_who_tell_the_gate_the_same_hold_it_and_the_pedal_must_be_pressed_anew(nodes, robot, right, topic):
     from geometry_msgs.msg import PoseStamped
-    from std_msgs.msg import Bool
     nodes.activate(right, robot)
     assert nodes.wait(lambda: robot.heard), nodes.gate
     rival = robot.node.create_publisher(Bool if topic == "/operator/enable" else PoseStamped, topic, 1)
     assert nodes.wait(lambda: f"hold: more than one publisher on {topic}" in nodes.gate), nodes.gate
     robot.node.destroy_publisher(rival)
+    assert nodes.wait(lambda: "release the pedal, then press it" in nodes.gate), nodes.gate
+    count = len(robot.heard)
+    nodes.press(robot)
+    assert nodes.wait(lambda: len(robot.heard) > count), nodes.gate
+
+
+@pytest.mark.parametrize("profile", [qos.STATE, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)])
+def test_an_emergency_stop_that_would_not_be_heard_holds(nodes, robot, right, profile):
+    robot.leave_stop()
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate      # there need not be one
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)        # rclpy's own raise a deprecation of rclpy's
+    button = robot.node.create_publisher(Bool, "/operator/estop", profile, event_callbacks=quiet)
+    assert nodes.wait(lambda: "hold: the emergency stop would not be heard" in nodes.gate), nodes.gate
+    robot.node.destroy_publisher(button)
+    robot.join_stop()
+
+
+def test_an_emergency_stop_that_has_gone_holds_until_it_is_back_and_the_pedal_is_pressed_anew(nodes, robot, right):
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate
+    nodes.graph.spin(0.5)       # it has been seen
+    robot.leave_stop()
+    assert nodes.wait(lambda: "hold: the emergency stop has gone" in nodes.gate), nodes.gate
+    robot.join_stop()
     assert nodes.wait(lambda: "release the pedal, then press it" in nodes.gate), nodes.gate
     count = len(robot.heard)
     nodes.press(robot)

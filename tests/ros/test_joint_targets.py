@@ -39,7 +39,7 @@ class Bench:
     """JointTargets between a gate that commands and an arm that answers as the test says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.time, self.sent, self.asked = 100.0, [], []
+        self.time, self.sent, self.asked, self.expired = 100.0, [], [], False
         self.answer: Any = lambda near: SimpleNamespace(result=True, jp=(near + 0.001).tolist(), message="")
         monkeypatch.setattr(time, "monotonic", self._now)
         monkeypatch.setattr(arm_joints.arm_messages, "QueryInverseKinematics", SimpleNamespace(Request=SimpleNamespace))
@@ -72,8 +72,13 @@ class Bench:
         self.hear(message)
 
     def command(self) -> str | None:
+        """The gate's next; why it cannot be followed."""
         self.time += DT
-        return self.targets.publish(None, 5)
+        count = len(self.sent)
+        published = self.targets.publish(None, 5, expired=lambda: self.expired)
+        assert (published is not None) == (len(self.sent) > count)
+        assert published is None or np.allclose(published, self.sent[-1])
+        return self.targets.failure
 
 
 @pytest.fixture
@@ -122,6 +127,17 @@ def test_an_answer_that_is_late_is_sent_with_the_next_command_and_one_that_never
     assert "has not answered for" in bench.targets.obstacle() and len(bench.sent) == 1
     bench.targets.rest()
     assert bench.targets.obstacle() is None
+
+
+def test_an_answer_that_comes_once_the_command_is_too_old_is_no_command(bench):
+    bench.tell()
+    assert bench.command() is None and len(bench.sent) == 1
+    later = Future(None)
+    bench.call_async = lambda request: later
+    assert bench.command() is None
+    later.answer = SimpleNamespace(result=True, jp=START.tolist(), message="")
+    bench.expired = True            # the gate was stopped while it waited for the arm
+    assert bench.command() is None and len(bench.sent) == 1
 
 
 def test_an_answer_to_a_motion_that_is_over_is_no_command(bench):
