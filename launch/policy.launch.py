@@ -27,6 +27,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 from ros_nodes.transport import CONFIG, profile, profile_variables
+from surgrl.node_parameters import gate_and_policy
+from surgrl.policy.errors import UserError
 
 RESPAWN = 5.0       # s, until a node that ended is started again: by then nobody counts it as a publisher any more
 ARGUMENTS = (
@@ -97,9 +99,14 @@ def start(context: LaunchContext) -> list:
     for file in files:
         if not file.is_file():      # launch itself warns, and starts the nodes with other limits than you gave
             raise RuntimeError(f"{file}: no such parameter file")
+    try:
+        names = gate_and_policy(files[0])
+    except UserError as error:
+        raise RuntimeError(str(error)) from None
     given = {name: ParameterValue(told[name], value_type=str) for name in ("bundle", "task", "arm") if told[name]}
     arm = {name: value for name, value in given.items() if name == "arm"}
-    overrides = {"policy_node": given, "gate_node": {"dry_run": dry_run, **arm}, "record_node": arm}
+    seen = {name: ParameterValue(names[name], value_type=str) for name in ("arm", "image_topic") if name in names}
+    overrides = {"policy_node": given, "gate_node": {"dry_run": dry_run, **arm}, "record_node": {**seen, **arm}}
     common = {"package": "surgrl", "namespace": "", "output": "screen", "respawn": respawn, "respawn_delay": RESPAWN}
 
     def about(name: str) -> dict:

@@ -1,11 +1,13 @@
 """Parameters of all nodes: what they mean and may be, told once; `ros2 param describe` shows it."""
 
 from array import array
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from surgrl.policy.errors import UserError
 from surgrl.policy.image_limits import ImageLimits
 from surgrl.policy.limits import Cone, Limits
 
@@ -132,7 +134,10 @@ RECORD = (
 
 
 def declare(node: Node, parameters: tuple[Parameter, ...]) -> None:
-    """Declare them all. rclpy's ParameterException when one from outside is of another type or range."""
+    """Declare them all. rclpy's ParameterException when one from outside is of another type or range.
+
+    UserError for one from outside that no node of this kind has: a limit that is misspelt would be its default.
+    """
     for name, default, text, allowed in parameters:
         descriptor = ParameterDescriptor(description=text)
         if allowed is not None and isinstance(default, float):
@@ -141,6 +146,11 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> None:
             low, high = (int(bound) for bound in allowed)
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
         node.declare_parameter(name, default, descriptor)
+    for name in sorted(node._parameter_overrides):      # rclpy tells them nowhere else
+        if not (node.has_parameter(name) or name.startswith("qos_overrides.")):
+            near = get_close_matches(name, [parameter.name for parameter in parameters], 1)
+            raise UserError(f"{node.get_name()} has no parameter {name}"
+                            + (f"; is {near[0]} meant?" if near else ""))
 
 
 def read_limits(node: Node) -> Limits:

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from surgrl.policy.bundle import PolicyBundle
 from surgrl.policy.errors import UserError
+from surgrl.policy.gate import VELOCITY
 from surgrl.policy.image_gate import ImageGate
 from surgrl.policy.inbox import Inbox
 from surgrl.policy.runtime import PolicyRuntime
@@ -36,6 +37,9 @@ class PolicyNode(SupervisedNode):
         super().__init__("policy_node", parameters.POLICY)
         self._watch: list[Any] = []
         self._arm: ArmReader | None = None
+        self._actions: Any = None
+        self._overlay: OverlayStream | None = None
+        self._hearing: list[Any] = []
         self._info: CameraInfo | None = None
 
     def configure(self) -> None:
@@ -56,10 +60,13 @@ class PolicyNode(SupervisedNode):
             ("jaw/measured_js",) if "jaw" in bundle.proprio.names else ())
         self._arm = ArmReader(self, arm, frame, self._inbox, names, guard=self.guard)
         self._actions = self.create_lifecycle_publisher(JointState, "~/action", qos.SERVO)
-        self._overlay = OverlayStream(self, max(bundle.action.high))
-        self._camera = self.create_subscription(Image, topic, self.guard(self._on_image), qos.IMAGE)
-        info = f"{topic.rsplit('/', 1)[0]}/camera_info"
-        self._lens = self.create_subscription(CameraInfo, info, self.guard(self._on_camera_info), qos.STATUS)
+        fastest = max((high for name, high in zip(bundle.action.names, bundle.action.high, strict=True)
+                       if name in VELOCITY), default=1.0)
+        self._overlay = OverlayStream(self, fastest)
+        for kind, heard, act, quality in (
+                (Image, topic, self._on_image, qos.IMAGE),
+                (CameraInfo, f"{topic.rsplit('/', 1)[0]}/camera_info", self._on_camera_info, qos.STATUS)):
+            self._hearing.append(self.create_subscription(kind, heard, self.guard(act), quality))
 
     def begin(self) -> None:
         """Each image gives an action from now on. UserError where the camera is known to be another one."""
@@ -79,14 +86,16 @@ class PolicyNode(SupervisedNode):
         self._watch = []
 
     def leave(self) -> None:
-        """Leave the topics and forget the policy."""
-        if self._arm is not None:
-            self._arm.close()
-            self.destroy_subscription(self._camera)
-            self.destroy_subscription(self._lens)
+        """Leave the topics, as far as they were joined, and forget the policy."""
+        for end in (self._arm, self._overlay):
+            if end is not None:
+                end.close()
+        for hearing in self._hearing:
+            self.destroy_subscription(hearing)
+        if self._actions is not None:
             self.destroy_lifecycle_publisher(self._actions)
-            self._overlay.close()
-        self._arm, self._info = None, None
+        self._arm = self._actions = self._overlay = self._info = None
+        self._hearing = []
 
     def latch(self, reason: str) -> None:
         """Ask for nothing until activated anew."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -59,7 +59,7 @@ def run(make: Callable[[], Process], *, apart: bool = False) -> int:
         try:
             node = make()
             check_transport()
-        except (UserError, ParameterException) as error:
+        except (UserError, ParameterException, NameValidationException) as error:
             return _refuse(error)
         except RuntimeError as error:       # rclpy's word for what the middleware refused
             if not secured:

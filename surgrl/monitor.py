@@ -68,12 +68,17 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         """Join the domain."""
+        from rclpy.exceptions import NameValidationException
         from rclpy.logging import LoggingSeverity, set_logger_level
         name = f"surgrl_monitor_{os.getpid()}"
         self._member = Member(self._domain, name, enable_rosout=False, start_parameter_services=False)
         self.node, self._executor = self._member.node, self._member.executor
         set_logger_level(name, LoggingSeverity.FATAL)       # its lines would tear the picture
-        self._subscribe()
+        try:
+            self._subscribe()
+        except NameValidationException as error:
+            self._member.leave()
+            raise UserError(f"{' '.join(str(error).split())}; --arm and --image-topic must be names of ROS") from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from .node_parameters import gate_and_policy
 from .node_process import NodeProcess, parameter_file
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
@@ -128,7 +128,8 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
                     node.require_alive()
                 graph.spin(0.1)
                 _refuse_rivals(graph, domain, ours, 1)
-                watcher.require_progress(wait if simulate else float("inf"))
+                if camera:      # a robot's latch is the operator's: /gate_node/reset, and the pedal
+                    watcher.require_progress(wait if simulate else float("inf"))
                 told.report()
         except KeyboardInterrupt:
             interrupted = True
@@ -183,6 +184,8 @@ class _Results:
 
     def __init__(self, path: Path, episodes: int, say: Callable[[str], None]):
         self.path, self._episodes, self._say, self._told = path, episodes, say, 0
+        if path.is_dir():
+            raise UserError(f"--results {path} is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
 
@@ -250,15 +253,7 @@ def _played(names: dict[str, str]) -> dict[str, str]:
 
 def _names(file: Path) -> dict[str, str]:
     """Names of arm, command, camera and frame in a parameter file of both nodes, or what they are by default."""
-    if not file.is_file():
-        raise UserError(f"{file}: no such parameter file; ros_nodes/config/policy.yaml shows one")
-    told: dict[str, Any] = {}
-    try:
-        for section in yaml.safe_load(file.read_text()).values():
-            told |= section["ros__parameters"]
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not a ROS parameter file (node, ros__parameters, names); "
-                        "ros_nodes/config/policy.yaml shows one") from error
+    told = gate_and_policy(file)
     default = {"arm": "PSM1", "command": "servo_cp", "command_frame": "ECM",
                "image_topic": "/endoscope/left/image_raw"}
     return {name: str(told.get(name, value)) for name, value in default.items()}

@@ -257,6 +257,7 @@ class Nodes:
         assert self.configure(bundle, **parameters), (self.gate, self.policy)
         assert self.graph.change_state("gate_node", "activate"), self.gate
         assert self.graph.change_state("policy_node", "activate"), self.policy
+        self.wait(lambda: "operator" in self.gate, 2.0)     # a press that comes before all is sound counts for nothing
         self.press(robot)
 
     def press(self, robot: Robot) -> None:

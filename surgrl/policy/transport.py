@@ -57,10 +57,11 @@ def use_profile(folder: Path, *, apart: bool = False) -> None:
 
     apart: without shared memory, where there is a network.
     """
-    ours = {str(folder / file) for file in (*PROFILES.values(), APART)}
+    ours = {(folder / file).resolve() for file in (*PROFILES.values(), APART)}
     chosen = folder / APART if apart and not is_local() else profile(folder)
     for name in profile_variables():
-        if os.environ.get(name, "") in ("", *ours):
+        told = os.environ.get(name, "")
+        if not told or Path(told).resolve() in ours:        # in whatever words
             os.environ[name] = str(chosen)
 
 

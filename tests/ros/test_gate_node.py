@@ -1,5 +1,6 @@
 """gate_node over a real ROS graph: what it refuses, when it is silent, and what it sends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def speeds(robot):
 def test_limits_that_cannot_be_are_refused(nodes, right, limit, value, word):
     assert not nodes.configure(right, **{limit: value})
     assert nodes.wait(lambda: word in nodes.gate), nodes.gate
+
+
+def test_a_limit_that_is_misspelt_starts_nothing(domain):
+    done = subprocess.run(
+        [sys.executable, "-m", "ros_nodes.gate_node", "--ros-args", "-p", "limits.sped:=0.005"], timeout=60,
+        capture_output=True, text=True, env={**os.environ, "ROS_DOMAIN_ID": str(domain + 2)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: gate_node has no parameter limits.sped; is limits.speed meant?"
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 30.0, float("nan")])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from launch_standin import started
 
 from ros_nodes import parameters
 from ros_nodes.transport import CONFIG
@@ -99,7 +100,8 @@ def test_arguments_that_become_parameters_are_parameters_of_the_node(file, node)
     declared = {parameter.name: parameter.default for parameter in DECLARED[node]}
     for name, (default, _) in table(ROOT / "launch" / file, "ARGUMENTS").items():
         assert name in declared
-        if name not in ("source", "operator"):      # a source must be told; who launches a file wants to see it go
+        # A source must be told; who launches a file wants to see it go; the files say the other two.
+        if name not in ("source", "operator", "task", "arm"):
             told = yaml.safe_load(default.value or "''")
             assert (told or "") == (declared[name] or "")
 
@@ -148,6 +150,45 @@ def test_a_node_s_own_file_tells_its_defaults(file, node):
             assert told[parameter.name] == parameter.default, parameter.name
     if node in ("sim_node", "video_node", "record_node"):
         assert set(told) == {parameter.name for parameter in DECLARED[node]}
+
+
+@pytest.fixture
+def robot_file(tmp_path: Path) -> Path:
+    """A parameter file for another arm and camera than the default ones."""
+    file = tmp_path / "my-robot.yaml"
+    file.write_text("/**/gate_node: {ros__parameters: {arm: PSM2}}\n/**/policy_node: {ros__parameters: "
+                    "{arm: PSM2, image_topic: /lab/left/image_raw}}\n")
+    return file
+
+
+def test_what_is_not_told_is_what_the_parameter_file_says(monkeypatch, robot_file, tmp_path):
+    simulation, policy = (ROOT / "launch" / f"{name}.launch.py" for name in ("simulation", "policy"))
+    handed = started(monkeypatch, simulation, simulate="false", params=str(robot_file))["include"]
+    assert handed == {"params": str(robot_file), "more_params": "", "task": "", "arm": "", "dry_run": "true"}
+    nodes = started(monkeypatch, policy, **handed, record=str(tmp_path / "bags"))
+    assert "arm" not in nodes["gate_node"] and "task" not in nodes["policy_node"]
+    assert nodes["gate_node"]["files"] == [str(robot_file)] and nodes["gate_node"]["dry_run"] is True
+    assert nodes["record_node"]["arm"] == "PSM2" and nodes["record_node"]["image_topic"] == "/lab/left/image_raw"
+    nodes = started(monkeypatch, policy, params=str(robot_file), arm="PSM1", record=str(tmp_path / "bags"))
+    assert {nodes[name]["arm"] for name in ("gate_node", "policy_node", "record_node")} == {"PSM1"}
+
+
+def test_a_simulated_arm_has_the_name_that_policy_and_gate_look_for(monkeypatch, robot_file):
+    simulation = ROOT / "launch" / "simulation.launch.py"
+    for told, arm in (({}, "PSM1"), ({"params": str(robot_file)}, "PSM2"), ({"arm": "PSM3"}, "PSM3")):
+        made = started(monkeypatch, simulation, **told)
+        assert made["include"]["arm"] == made["sim_node"]["arm"] == arm
+        assert made["include"]["task"] == made["sim_node"]["task"] == "surgrl/Reach-v0"
+        assert made["include"]["dry_run"] == "false"
+
+
+@pytest.mark.parametrize(("text", "word"), [
+    ("/**/gaet_node: {ros__parameters: {arm: PSM2}}", "no section is gate_node's"), ("[1, 2]", "not a ROS parameter"),
+    ("gate_node: {arm: PSM2}", "not a ROS parameter"), ("gate_node: {ros__parameters: [a]}", "not a ROS parameter")])
+def test_a_file_that_would_leave_the_gate_its_default_limits_starts_nothing(monkeypatch, tmp_path, text, word):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(RuntimeError, match=word):
+        started(monkeypatch, ROOT / "launch" / "policy.launch.py", params=str(tmp_path / "a.yaml"))
 
 
 def test_launch_is_no_package_that_would_hide_the_ros_one():

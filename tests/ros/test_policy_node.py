@@ -2,8 +2,11 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
+
+from surgrl.policy.overlay import GREEN
 
 
 def test_a_bundle_that_was_changed_is_refused(nodes, right, tmp_path):
@@ -44,6 +47,32 @@ def test_a_provider_that_is_not_there_is_refused_unless_a_fallback_is_allowed(no
 def test_actions_that_cannot_be_mapped_are_refused(nodes, make_bundle, tmp_path, options, word):
     assert not nodes.configure(make_bundle(tmp_path / "odd", **options).folder)
     assert nodes.wait(lambda: word in nodes.policy), nodes.policy
+
+
+def test_a_configure_that_was_refused_half_way_leaves_nothing_behind(nodes, right):
+    assert not nodes.configure(right, image_topic="/my camera/image_raw")
+    assert nodes.wait(lambda: "refused to configure" in nodes.policy), nodes.policy
+    assert not nodes.set("policy_node", image_topic="/endoscope/left/image_raw")
+    assert nodes.graph.change_state("policy_node", "configure"), nodes.policy
+    nodes.graph.spin(0.5)       # two publishers of actions would latch the gate for ever
+    assert nodes.graph.publishers("/policy_node/action") == 1
+
+
+def test_the_operators_arrow_is_full_at_the_fastest_motion_not_at_the_jaws(nodes, robot, make_bundle, tmp_path):
+    from sensor_msgs.msg import CompressedImage
+
+    from ros_nodes import qos
+    pictures: list[np.ndarray] = []
+    nodes.graph.node.create_subscription(
+        CompressedImage, "/policy_node/overlay/compressed", lambda said: pictures.append(
+            cv2.imdecode(np.frombuffer(said.data, np.uint8), cv2.IMREAD_COLOR)), qos.IMAGE)
+    bundle = make_bundle(tmp_path / "jaw", (1.0, 0.0, 0.0, 1.0), names=("v_x", "v_y", "v_z", "jaw"), scale=1.0)
+    nodes.activate(bundle.folder, robot)
+    assert nodes.wait(lambda: nodes.gate.startswith("active") and pictures), nodes.policy
+    count = len(pictures)
+    assert nodes.wait(lambda: len(pictures) > count + 3)
+    columns = np.flatnonzero((np.abs(pictures[-1][60:, :, ::-1].astype(int) - GREEN).max(axis=2) < 60).any(axis=0))
+    assert np.ptp(columns) > 0.15 * pictures[-1].shape[1]       # at the jaw's rad it would be a dot
 
 
 @pytest.mark.parametrize("before", [True, False])

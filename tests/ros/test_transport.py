@@ -71,6 +71,17 @@ def test_a_profile_that_the_user_chose_is_left_alone(monkeypatch):
     assert os.environ[first] == str(profile()) and profile().is_file()
 
 
+def test_ours_is_ours_however_its_path_is_written(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(CONFIG)
+    monkeypatch.chdir(CONFIG.parent)
+    monkeypatch.delenv("SURGRL_TRANSPORT", raising=False)
+    for path in ("config/fastdds_shm.xml", str(tmp_path / "link" / "fastdds_shm.xml")):
+        for name in profile_variables():
+            monkeypatch.setenv(name, path)
+        use_profile(apart=True)     # gate_node must not share memory because a camera's profile was exported
+        assert os.environ[profile_variables()[0]] == str(CONFIG / "fastdds_udp.xml")
+
+
 def test_local_takes_the_place_of_the_network_profile_that_the_docs_tell_to_export(monkeypatch):
     for name in profile_variables():
         monkeypatch.setenv(name, str(CONFIG / "fastdds_shm.xml"))

@@ -1,0 +1,43 @@
+"""What a ROS 2 parameter file tells one node, as rcl finds it: for launch files and `surgrl serve`, before a start."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .policy.errors import UserError
+
+SHOWN = "ros_nodes/config/policy.yaml shows one"
+
+
+def parameters_of(file: Path, node: str) -> dict[str, Any] | None:
+    """Parameters of a node without a namespace, as nested as they stand there; None where no section is the node's.
+
+    UserError for what is no parameter file: ROS 2 itself would start the node, or end it with a trace.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such parameter file; {SHOWN}")
+    try:
+        sections = yaml.safe_load(file.read_text()).items()
+        told = [dict(section["ros__parameters"]) for name, section in sections if _is(name, node)]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(f"{file}: not a ROS parameter file (node, ros__parameters, names); {SHOWN}") from error
+    return {name: value for section in told for name, value in section.items()} if told else None
+
+
+def gate_and_policy(file: Path) -> dict[str, Any]:
+    """What a file tells both. UserError where it has nothing for the gate: its limits would be the default ones."""
+    gate, policy = (parameters_of(file, name) for name in ("gate_node", "policy_node"))
+    if gate is None:
+        raise UserError(f"{file}: no section is gate_node's, so its limits would be the default ones; name one "
+                        f"/**/gate_node ({SHOWN})")
+    return {**gate, **(policy or {})}
+
+
+def _is(name: str, node: str) -> bool:
+    """Whether a section's name is that of the node: ** stands for any namespaces, * for one word."""
+    words = {"**": r"(/\w+)*", "*": r"/\w+"}
+    tokens = str(name).strip("/").split("/")
+    pattern = "".join(words.get(token, f"/{re.escape(token)}") for token in tokens)
+    return re.fullmatch(pattern, f"/{node}") is not None
