@@ -199,10 +199,13 @@ def make_head(kind: str, features: int, action_dim: int, *, std: float, bins: in
     if kind == "bins" and bins >= 2:
         return Bins(features, action_dim, bins=bins)
     if kind == "choices":
-        sound = choices and all(isinstance(choice, (list, tuple)) and len(choice) == action_dim
-                                and all(-1 <= value <= 1 for value in choice) for choice in choices)
-        if not sound:
+        try:        # YAML reads 7e-1 as text
+            numbers = [[float(value) for value in choice] for choice in choices or ()]
+        except (TypeError, ValueError):
+            numbers = []
+        if not (numbers and all(len(choice) == action_dim and all(-1 <= value <= 1 for value in choice)
+                                for choice in numbers)):
             raise ValueError(f"choices {choices} must be a list of actions, each {action_dim} numbers in [-1, 1]")
-        return Choices(features, choices)
+        return Choices(features, numbers)
     raise ValueError(f"actions {kind!r} with std {std}, bins {bins}: allowed are gaussian (std above 0), "
                      "bins (2 or more) and choices")

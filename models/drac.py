@@ -6,7 +6,7 @@ PPO's own terms see the pictures as they are. Beside them stand, of augmented on
 and a bandit chooses f before every update, by the returns of the rollouts that followed it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -52,17 +52,20 @@ class Drac:
         self.net.head.check_turns(name, matrices)
         return matrices
 
-    def losses(self, images: Tensor, proprio: Tensor, numbers: Tensor, values: Tensor,
-               heeded: int) -> dict[str, Tensor]:
-        """(B, C, H, W) uint8, (B, P), and what the net makes of them; heeded: of the values, the first so many."""
+    def losses(self, images: Tensor, proprio: Tensor, numbers: Tensor, values: Tensor, heeded: int,
+               shield: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """(B, C, H, W) uint8, (B, P), and what the net makes of them; heeded: of the values, the first so many.
+
+        shield: latents as policy and values get them, where an objective stops their gradient.
+        """
         net, arm = self.net, self.bandit.arm
         drawn = net.head.draw(numbers.detach(), self.random)                            # (B, R)
         images, params = self.arms[arm](images)
         matrices = self.matrices[arm]
         if matrices is not None:
             drawn = net.head.turned(drawn, matrices[params].to(drawn))
-        features = net.look_along(images[None], proprio[None], values.new_zeros(len(images), 0),
-                                  torch.zeros(1, len(images), dtype=torch.bool, device=images.device))
+        features = net.along(shield(net.encoder(images)), proprio[None], values.new_zeros(len(images), 0),
+                             torch.zeros(1, len(images), dtype=torch.bool, device=images.device))
         policy = -net.head.log_prob(net.numbers(features), drawn).mean()
         value = 0.5 * (values.detach() - net.values(features))[:, :heeded].square().mean(0).sum()
         return {"drac/policy": self.weight * policy, "drac/value": self.weight * value}

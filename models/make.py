@@ -15,6 +15,7 @@ from .augment import Augment
 from .augments.place import see_the_middle
 from .learnt import Embedding, entry_of, read_learnt
 from .objective import Objective
+from .ranges import within
 from .sight import Sight
 
 AGENTS = {"drqv2": "agents.drqv2:DrQv2", "sac": "agents.sac:Sac", "bc": "agents.bc:Bc", "dvc": "agents.dvc:Dvc",
@@ -98,8 +99,11 @@ def make_encoder(entry: Mapping[str, Any], image: tuple[int, int, int], *, seed:
     if learnt is not None:
         entry = entry_of(entry, learnt, init, image)
     see = _resolve(ENCODERS, "encoder", entry.pop("name", "drqv2"))
+    options = check_options("encoder", see, entry)
+    within("encoder", 1, **{name: options[name] for name in ("width", "pool", "latent_dim")
+                            if options.get(name) is not None})
     with _seeded(seed):
-        eyes = see(image[0], image[1:], **check_options("encoder", see, entry))
+        eyes = see(image[0], image[1:], **options)
     if learnt is not None:
         learnt.fill(eyes, init)
     return eyes.requires_grad_(False) if freeze else eyes

@@ -110,6 +110,8 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError):
             return float(value)
+    if wanted is dict and isinstance(value, dict) and get_args(hint)[1] is not Any:
+        return {key: _coerce(get_args(hint)[1], entry, f"{where}.{key}") for key, entry in value.items()}
     entries = value if wanted is list and isinstance(value, list) else []
     inner: Any = get_args(hint)[0] if wanted is list else None
     sound = all(isinstance(entry, get_origin(inner) or inner) for entry in entries)

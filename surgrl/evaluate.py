@@ -18,7 +18,7 @@ from .policy.image import stacked
 from .policy.runtime import PolicyRuntime
 from .policy.spec import Array
 from .pretrained import find_bundle
-from .world import FIRST_UNSEEN_SEED, Moment, World, camera_world, training_world
+from .world import FIRST_UNSEEN_SEED, Moment, World, camera_world, training_seed, training_world
 
 
 @dataclass(frozen=True)
@@ -205,16 +205,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def seen_seeds(source: str, episodes: int) -> range:
-    """Seeds of the first episodes that a run's agent lived in training; UserError where there are fewer."""
+    """Seeds of the first episodes that a run's agent lived in training; UserError where fewer of them differ."""
     if not (Path(source) / "config.yaml").is_file():
         raise UserError(f"{source}: only a run's folder tells the seeds of its training; choose the run that a bundle "
                         "was exported from, or --seeds-from unseen")
     from .run import Run
     run = Run(source)
-    lived, first = run.progress().episodes, run.config().seed * 10 ** 6
+    lived, config = run.progress().episodes, run.config()
+    if config.env.seeds:        # which take turns
+        lived = min(lived, config.env.seeds)
     if lived < episodes:
-        raise UserError(f"{source}: its agent lived {lived} episodes, --episodes is {episodes}; ask for no more "
-                        "than it lived")
+        raise UserError(f"{source}: its agent lived {lived} different episodes, --episodes is {episodes}; ask for no "
+                        "more than it lived")
+    first = training_seed(config, 0)
     return range(first, first + episodes)
 
 

@@ -45,9 +45,9 @@ def commands(record: Record, episodes: int, baselines: bool) -> dict[str, list[s
     plain = [] if config.env.options.get("randomise", "none") == "none" else ["--randomise", "none"]
     lived, few = record.progress.episodes, config.env.seeds
     own = training_seed(config, 0), min(lived, few) if few else lived
-    # Demonstrations, if there are any: all of them were learnt from. Not where the agent's own seeds are few on
-    # purpose: then these are what the gap is asked of.
-    if config.demos.episodes and not (few and lived):
+    # Demonstrations, if there are any: all of them were learnt from. Not those in files, which may be of any seeds, nor
+    # where the agent's own seeds are few on purpose: then these are what the gap is asked of.
+    if config.demos.episodes and not config.demos.folder and not (few and lived):
         own = episode_seed(config.seed, 0), config.demos.episodes
 
     def evaluation(name: str, *words: str, count: int = episodes, alone: bool = True) -> list[str]:

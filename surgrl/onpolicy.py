@@ -11,7 +11,6 @@ from models.agents.dvc import Choice
 from models.replay import TOLD
 from models.rollout import Rollout
 
-from .policy.errors import UserError
 from .policy.spec import Array
 from .trainer import Trainer
 from .vector import make_vector
@@ -27,9 +26,7 @@ class OnPolicyTrainer(Trainer):
     def __init__(self, *args: Any):
         """Start the workers."""
         super().__init__(*args)
-        if self.config.demos.updates and "expert" not in self.agent.needs:
-            raise UserError("config: demos.updates teaches this agent by imitation; set agent.imitation above 0")
-        labels = [name for name in TOLD if name in self.agent.needs]
+        labels = [name for name in TOLD if name in self.agent.needs] + ["cost"] * (self.agent.cost_limit >= 0)
         self._envs = make_vector(self.config, self.progress.episodes, labels)
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)     # success and cost
         self._begin()

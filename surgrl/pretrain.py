@@ -17,6 +17,7 @@ from models.memory import SIGNALS, EpisodeMemory
 
 from .config import PretrainConfig
 from .config_file import built, plain, read_values
+from .device import require_device
 from .files import atomic_file
 from .footage import Footage, absolute, choose, watch
 from .policy.errors import UserError
@@ -199,6 +200,7 @@ def what_is_told(config: PretrainConfig) -> ActionSpec | None:
 def make_observer(config: PretrainConfig, action: ActionSpec | None) -> Any:
     """The Observer that the config describes; a user's mistakes told as such."""
     options, side = dict(config.agent), config.image.size
+    require_device(config.device)
     try:
         return make_agent(options.pop("name"), options, objectives=config.objectives, encoder=config.encoder,
                           image_shape=(3 * config.image.stack, side, side), seed=config.seed, device=config.device,

@@ -15,6 +15,7 @@ from models.memory import SIGNALS, EpisodeMemory
 from .config import Config
 from .config_file import load_config
 from .demos import demo_files
+from .device import require_device
 from .evaluate import Score
 from .policy.errors import UserError
 from .recorded import Recorded, fitting, recorded_world
@@ -73,6 +74,7 @@ def make_agent_for(config: Config, world: World | Recorded) -> Agent:
     options = dict(config.agent)
     name = options.pop("name", None)
     side = config.image.size
+    require_device(config.device)
     try:
         return make_agent(name, options, objectives=config.objectives, encoder=config.encoder,
                           image_shape=(3 * config.image.stack, side, side), action_dim=len(world.action.names),

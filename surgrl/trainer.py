@@ -24,6 +24,7 @@ from .records import success_told
 from .run import Run, Table
 from .world import FIRST_UNSEEN_SEED, Moment, World
 
+FREE = "size", "image_size", "noise", "randomise"       # options of a recording that training may have otherwise
 ASIDE = 20              # recordings left aside that the error is measured on, at most
 
 
@@ -218,6 +219,16 @@ class Trainer(ABC):
 def fitting_demo(path: Path, config: Config, world: World) -> Demo:
     """A recorded demonstration that this config's training can use; UserError for any other."""
     demo = read_demo(path, config.env.id)
+    if config.env.reward or config.env.likeness.encoder:
+        raise UserError("config: demos.folder with env.reward or env.likeness: files tell the rewards of the task as "
+                        "it is; leave demos.folder empty, and the expert is asked anew")
+    other = [name for name, value in demo.options.items()
+             if name not in FREE and config.env.options.get(name) != value]
+    other += [name for name in config.env.options if name not in (*FREE, *demo.options)]
+    if other:
+        raise UserError(f"{path}: recorded with {other[0]} {demo.options.get(other[0], 'as it is by default')}, the "
+                        f"config's env.options say {config.env.options.get(other[0], 'nothing of it')}: record the "
+                        "demonstrations anew with that option")
     missing = [name for name in world.proprio.names if name not in demo.proprio_names]
     if missing:
         raise UserError(f"{path}: tells the proprio {', '.join(demo.proprio_names)}; the config's task has "

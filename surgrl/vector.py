@@ -13,6 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from .config import Config
 from .config_file import config_of, plain
+from .policy.errors import UserError
 from .policy.spec import Array
 from .world import Moment, training_seed, training_world
 
@@ -22,7 +23,7 @@ class WorldEnv(gymnasium.Env):
 
     def __init__(self, config: dict[str, Any], first: int, stride: int, labels: Sequence[str]):
         """config: plain values. Episodes are numbers first, first + stride, ... labels: what else is told, of
-        expert (its actions) and mask (the instrument's)."""
+        expert (its actions), mask (the instrument's) and cost (which the task must tell)."""
         self._config = config_of(config)
         self._world, self._episode, self._stride, self._labels = training_world(self._config), first, stride, labels
         side, actions = self._config.image.size, len(self._world.action.names)
@@ -48,6 +49,9 @@ class WorldEnv(gymnasium.Env):
         self._world.close()
 
     def _told(self, moment: Moment) -> tuple[dict, dict]:
+        if "cost" in self._labels and "cost" not in moment.info:
+            raise UserError(f"task {self._config.env.id} tells no cost, so agent.cost_limit limits nothing; leave it "
+                            "at -1, or take a task whose info holds cost")
         info = {"cost": float(moment.info.get("cost", 0.0)), "success": float(moment.info.get("success", False))}
         if "expert" in self._labels:
             info["expert"] = self._world.expert()

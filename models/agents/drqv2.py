@@ -15,6 +15,7 @@ from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import Actor
 from ..objective import Objective
+from ..ranges import within
 from .offpolicy import OffPolicy
 
 EDGE = 1e-6     # an action keeps this far from the ends of [-1, 1], as in the paper's code
@@ -24,7 +25,8 @@ class DrQv2(OffPolicy):
     """Off-policy actor-critic whose encoder is shaped by the critic, by objectives and by imitation.
 
     Differs from the paper's code: a true terminal has discount 0 (there `discount or 1.0` makes it 1), the
-    critic's weights get no gradient from the actor's loss, the noise schedule counts the agent's own steps.
+    critic's weights get no gradient from the actor's loss, the noise schedule counts the agent's own steps, updates
+    begin with the first steps (there: after 4000 frames).
     """
 
     def __init__(self, encoder: Encoder, action_dim: int, proprio_dim: int,
@@ -49,8 +51,8 @@ class DrQv2(OffPolicy):
         if not (q_weight > 0 or q_weight == 0 < imitation):
             raise ValueError(f"drqv2 q_weight is {q_weight} and imitation {imitation}; one of them must be above 0, "
                              "or nothing would teach the actor")
-        if not std_steps >= 1:
-            raise ValueError(f"drqv2 std_steps is {std_steps}; it must be >= 1")
+        within("drqv2", 1, std_steps=std_steps)
+        within("drqv2", std_start=std_start, std_end=std_end, std_clip=std_clip, q_weight=q_weight)
         self.std_start, self.std_end, self.std_steps, self.std_clip = std_start, std_end, std_steps, std_clip
         actor = Actor(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
         super().__init__(encoder, actor, proprio_dim, objectives, seed, device, channels, action_dim=action_dim,

@@ -22,6 +22,7 @@ from ..drac import Drac
 from ..encoder import Encoder
 from ..memory import EpisodeMemory
 from ..objective import Objective
+from ..ranges import within
 from ..replay import Replay, check_fed
 from ..rollout import ReturnScale, Rollout, advantages
 from ..side import SideObjectives
@@ -80,6 +81,18 @@ class Dvc:
         if rehearse < 0 or (rehearse and not imitation > 0):
             raise ValueError(f"dvc rehearse is {rehearse}, imitation {imitation}; rehearse must be >= 0, and above 0 "
                              "imitation, its weight, must be above 0 too")
+        within("dvc", above=True, lr=lr, clip=clip, grad_limit=grad_limit)
+        within("dvc", lr_steps=lr_steps, entropy=entropy, value_weight=value_weight, imitation=imitation,
+               cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
+        within("dvc", high=1.0, trace=trace)
+        within("dvc", high=1.0, above=True, gamma=gamma)
+        within("dvc", 1, hidden_dim=hidden_dim)
+        if cost_limit >= 0 and gamma == 1:
+            raise ValueError(f"dvc gamma is 1, and with cost_limit {cost_limit} costs are weighed over 1 / (1 - gamma) "
+                             "steps: take a gamma below 1")
+        if rehearse and recurrent:
+            raise ValueError(f"dvc rehearse {rehearse} with recurrent {recurrent}: remembered steps stand alone, "
+                             "without what the policy would remember there: leave out one of the two")
         if not 0 <= shift < min(encoder.size):
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
@@ -106,6 +119,11 @@ class Dvc:
         self.steps = 0              # of all environments
         self.state = self.first_state(1)
 
+    @property
+    def encoder(self) -> Encoder:
+        """What it sees by, as other agents have it."""
+        return self.net.encoder
+
     def first_state(self, count: int) -> Tensor:
         """What the policy remembers as `count` episodes begin: (count, S)."""
         return torch.zeros(count, self.net.memory.size, device=self.device)
@@ -113,18 +131,26 @@ class Dvc:
     def act(self, obs: Array, explore: bool, proprio: Array | None = None) -> Array:
         """(C, H, W) uint8 [, (P,)] -> (A,) float32 in [-1, 1]; remembers where it is in the episode."""
         own = np.zeros(0, np.float32) if proprio is None else np.asarray(proprio, np.float32)
-        choice = self.choose(torch.as_tensor(obs)[None], torch.as_tensor(own)[None], self.state, explore)
-        self.state = choice.state
-        return choice.action[0].cpu().numpy()
+        images, proprio = torch.as_tensor(obs)[None], torch.as_tensor(own)[None]
+        if explore:
+            action, *_, self.state = self.choose(images, proprio, self.state)
+        else:
+            action, self.state = self._best(images, proprio, self.state)
+        return action[0].cpu().numpy()
 
     @torch.inference_mode()
-    def choose(self, obs: Tensor, proprio: Tensor, state: Tensor, explore: bool = True) -> Choice:
-        """(N, C, H, W) uint8, (N, P), (N, S): an action for each of N environments."""
+    def choose(self, obs: Tensor, proprio: Tensor, state: Tensor) -> Choice:
+        """(N, C, H, W) uint8, (N, P), (N, S): an action for each of N environments, drawn from the policy."""
         features, state = self.net.look(obs.to(self.device), proprio.to(self.device), state)
         numbers, head = self.net.numbers(features), self.net.head
         drawn = head.draw(numbers, self.random)
-        action = head.action(drawn) if explore else head.best(numbers)
-        return Choice(action, drawn, head.log_prob(numbers, drawn), self.net.values(features), state)
+        return Choice(head.action(drawn), drawn, head.log_prob(numbers, drawn), self.net.values(features), state)
+
+    @torch.inference_mode()
+    def _best(self, obs: Tensor, proprio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without a draw, so that no evaluation changes what training draws: (N, A) and the state after."""
+        features, state = self.net.look(obs.to(self.device), proprio.to(self.device), state)
+        return self.net.head.best(self.net.numbers(features)), state
 
     @torch.inference_mode()
     def values(self, obs: Tensor, proprio: Tensor, state: Tensor) -> Tensor:
@@ -133,8 +159,8 @@ class Dvc:
 
     def learn(self, rollout: Rollout, memory: EpisodeMemory | None = None) -> dict[str, float]:
         """Some epochs over one rollout; metrics are means over the minibatches. memory: demonstrations to rehearse."""
-        self.steps += rollout.reward.numel()
         left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
+        self.steps += rollout.reward.numel()
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * left
         replay = self._replay(rollout) if self.objectives else None
@@ -206,8 +232,12 @@ class Dvc:
         both = torch.stack([advantages(signal, rollout.values[..., k], rollout.next_values[..., k],
                                        rollout.terminated, rollout.ended, self.gamma, self.trace)
                             for k, signal in enumerate((rollout.reward / scale, rollout.cost * (1 - self.gamma)))], -1)
-        gains = (both - both.mean((0, 1))) / (both.std((0, 1)) + 1e-8)
-        gain = (gains[..., 0] - self.multiplier * gains[..., 1]) / (1 + self.multiplier)
+        gains = both - both.mean((0, 1))
+        earned = gains[..., 0] / (both[..., 0].std() + 1e-8)
+        # Costs are centred alone, as in Ray et al.'s code: brought to size 1, the noise of the values of a policy that
+        # costs nothing any more would count as much as its reward.
+        gain = (earned - self.multiplier * gains[..., 1] / (1 - self.gamma)) / (1 + self.multiplier) if (
+            self.multiplier) else earned
         return gain, both + rollout.values
 
     def _minibatches(self, steps: int, count: int) -> list[tuple[Tensor, Tensor]]:
@@ -268,7 +298,8 @@ class Dvc:
             losses["rehearsal/loss"] = self.imitation * self._cloned(shown.to(self.device))[1]
         metrics: dict[str, Tensor] = {}
         if self.drac:
-            losses |= self.drac.losses(images, proprio.flatten(0, 1), numbers, values, 2 if self.cost_limit >= 0 else 1)
+            losses |= self.drac.losses(images, proprio.flatten(0, 1), numbers, values,
+                                       2 if self.cost_limit >= 0 else 1, self.objectives.shield)
         if replay:
             batch = self._standardised(replay.at(times, which).to(self.device))
             wanted, metrics = self.objectives.losses(batch, z, self._encode)

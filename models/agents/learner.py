@@ -18,6 +18,7 @@ from ..heads import Policy, Standardise
 from ..make import make_augments
 from ..memory import EpisodeMemory
 from ..objective import Objective
+from ..ranges import within
 from ..side import SideObjectives
 
 Array = NDArray[Any]
@@ -51,8 +52,12 @@ class Learner(ABC):
         if not (views >= 1 and batch_size >= 1 and 0 <= shift < min(encoder.size) and imitation >= 0):
             raise ValueError(f"{type(self).__name__.lower()} views {views} and batch_size {batch_size} must be >= 1, "
                              f"shift {shift} in 0..{min(encoder.size) - 1} px, imitation {imitation} >= 0")
+        name = type(self).__name__.lower()
+        within(name, above=True, lr=lr)
+        within(name, high=1.0, demo_share=demo_share)
+        within(name, explore_steps=explore_steps)
         if encoder.cached and (shift or augment or strong_augment):
-            raise ValueError(f"{type(self).__name__.lower()} shift is {shift} px, augment {augment}, strong_augment "
+            raise ValueError(f"{name} shift is {shift} px, augment {augment}, strong_augment "
                              f"{strong_augment}, but a memory of frozen features holds no images to augment: set "
                              "agent.shift to 0 and leave out the others, or set encoder.cached to false")
         self.embed = encoder.embed if encoder.cached else None      # what the memory is to keep of a frame; None: all
@@ -174,7 +179,10 @@ class Learner(ABC):
         refuse_non_finite(losses)
         self.optimiser.zero_grad()
         self.actor_optimiser.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        whole = torch.stack(list(losses.values())).sum()
+        if not whole.requires_grad:     # objectives that want no more, and nothing beside them
+            return
+        whole.backward()
         self.optimiser.step()
 
     def _end(self, metrics: dict[str, Tensor]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from ..encoder import Encoder
 from ..heads import Critic
 from ..memory import EpisodeMemory
 from ..objective import Objective
+from ..ranges import within
 from ..slow import follow, frozen, slow_copy
 from .learner import Learner, refuse_non_finite
 
@@ -43,6 +44,7 @@ class OffPolicy(Learner):
         if strong_augment is not None and not q_weight > 0:
             raise ValueError(f"{type(self).__name__.lower()} strong_augment is the critic's, and with q_weight "
                              f"{q_weight} none is learnt: leave it out, or put {strong_augment} in augment")
+        within(type(self).__name__.lower(), high=1.0, above=True, tau=tau)
         self.tau, self.q_weight = tau, q_weight
         critic = Critic(encoder.latent_dim, proprio_dim, action_dim, features=feature_dim, hidden=hidden_dim)
         self.critic = encoder.symmetric(critic, action_dim, proprio_dim).to(device)

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from ..batch import Batch
 from ..encoder import Encoder
 from ..objective import Encode, Objective
+from ..ranges import within
 from ..slow import follow, slow_copy
 
 
@@ -24,6 +25,7 @@ class Curl(Objective):
     def __init__(self, encoder: Encoder, action_dim: int, *, features: int = 50, tau: float = 0.05):
         """features: numbers that are compared; tau: how fast the slow encoder follows."""
         super().__init__(encoder, action_dim)
+        within("curl", high=1.0, above=True, tau=tau)
         self.tau = tau
         self.project = nn.Sequential(nn.Linear(encoder.latent_dim, features), nn.LayerNorm(features))
         self.similarity = nn.Parameter(torch.rand(features, features))      # W of the paper's eq. 4

@@ -10,6 +10,7 @@ from ..batch import Batch
 from ..decoder import Decoder
 from ..encoder import Encoder
 from ..objective import Encode, Objective
+from ..ranges import within
 
 
 class Dear(Objective):
@@ -40,10 +41,9 @@ class Dear(Objective):
             raise ValueError(f"dear separation {separation!r} is unknown; allowed: {', '.join(SEPARATIONS)}")
         if not encoder.projected or encoder.latent_dim % 2:
             raise ValueError("dear halves the latent: give the encoder an even latent_dim (and pool, e.g. 4)")
+        within("dear", mask_weight=mask_weight, separation_weight=separation_weight, bottleneck=bottleneck)
         self.mask_weight, self.separation_weight = mask_weight, separation_weight
         self.separation = SEPARATIONS[separation]
-        if not 0 <= bottleneck < float("inf"):
-            raise ValueError(f"dear bottleneck is {bottleneck}; it must be finite and >= 0")
         self.isolate, self.bottleneck = isolate, bottleneck
         self.decoder = Decoder(encoder.latent_dim // 2, encoder.channels // 3, encoder.size)
 

@@ -10,6 +10,7 @@ from ..batch import Batch
 from ..encoder import Encoder
 from ..heads import mlp
 from ..objective import Encode, Objective
+from ..ranges import within
 from ..slow import follow, slow_copy
 
 
@@ -27,6 +28,8 @@ class Forward(Objective):
                  tau: float = 0.05, reward_weight: float = 1.0):
         """features: numbers predicted; hidden: units; tau: how fast the slow copies follow."""
         super().__init__(encoder, action_dim)
+        within("forward", high=1.0, above=True, tau=tau)
+        within("forward", reward_weight=reward_weight)
         self.tau, self.reward_weight = tau, reward_weight
         self.code = nn.Sequential(nn.Linear(encoder.latent_dim, features), nn.LayerNorm(features))
         self.model = mlp(features + action_dim, hidden, features + 1)

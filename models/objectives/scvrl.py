@@ -26,6 +26,8 @@ class Scvrl(Objective):
         if not (3 <= length <= 5 and clips >= 2 and temperature > 0):
             raise ValueError(f"scvrl length {length} must lie in 3..5 frames, clips {clips} be >= 2 and "
                              f"temperature {temperature} above 0")
+        if features < 4 or features % 4:
+            raise ValueError(f"scvrl features is {features}; its attention has four heads: give a multiple of 4")
         self.length, self.clips, self.temperature = length, clips, temperature
         self.needs = (f"sequence:{2 * length}",)        # two clips, one after the other
         self.clip = ClipEncoder(encoder.latent_dim, features, length)

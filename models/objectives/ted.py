@@ -7,6 +7,7 @@ from torch.nn.functional import softplus
 from ..batch import Batch
 from ..encoder import Encoder
 from ..objective import Encode, Objective
+from ..ranges import within
 from ..rows import Rows
 from ..slow import follow, slow_copy
 
@@ -29,6 +30,7 @@ class Ted(Objective):
         super().__init__(encoder, action_dim)
         if not encoder.projected:
             raise ValueError("ted weighs each number of the latent by itself: give the encoder a latent_dim, e.g. 50")
+        within("ted", high=1.0, above=True, tau=tau)
         self.tau, self.rows = tau, Rows("ted", share)
         self.slow_encoder = slow_copy(encoder)
         self.score = Score(encoder.latent_dim)

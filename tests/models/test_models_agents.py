@@ -246,7 +246,9 @@ def test_value_is_brought_to_scale_beside_imitation(make_small, make_memory, nam
     ("drqv2", {"imitation": 0.0, "q_weight": 0.0}), ("drqv2", {"views": 0}), ("drqv2", {"shift": 20}),
     ("drqv2", {"q_weight": -1.0}), ("drqv2", {"imitation": float("nan")}), ("drqv2", {"std_steps": 0}),
     ("sac", {"q_weight": 0.0}), ("sac", {"alpha": 0.0}), ("sac", {"views": 0}), ("sac", {"imitation": -1.0}),
-    ("bc", {"std": -0.1}), ("bc", {"batch_size": 0})])
+    ("drqv2", {"demo_share": 1.5}), ("bc", {"demo_share": -1.0}), ("sac", {"demo_share": float("nan")}),
+    ("drqv2", {"tau": 0.0}), ("sac", {"tau": -1.0}), ("drqv2", {"std_clip": -1.0}), ("drqv2", {"lr": 0.0}),
+    ("sac", {"explore_steps": -1}), ("bc", {"std": -0.1}), ("bc", {"batch_size": 0})])
 def test_senseless_options_are_refused(make_small, name, options):
     with pytest.raises(ValueError, match=name):
         make_small(name=name, **options)

@@ -175,6 +175,38 @@ def test_the_multiplier_grows_above_the_limit_and_falls_to_0_below_it():
     assert free.multiplier == 0.0
 
 
+def test_where_nothing_costs_the_errors_of_its_values_do_not_drown_the_reward():
+    agent = make(cost_limit=0.0)
+    rollout = lived(agent)
+    small = 1e-3 * torch.randn(STEPS, COUNT, generator=torch.Generator().manual_seed(1))
+    values, after = rollout.values.clone(), rollout.next_values.clone()
+    values[..., 1], after[..., 1] = small, torch.cat([small[1:], small[:1]])
+    rollout = rollout._replace(values=values, next_values=after)
+    reward = agent._advantages(rollout, 1.0)[0].flatten()
+    agent.multiplier = 5.0
+    both = torch.stack([reward, agent._advantages(rollout, 1.0)[0].flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.8     # brought to size 1, as rewards are: 0.2
+
+
+def test_trying_the_policy_changes_nothing_of_what_training_draws():
+    agent = make(proprio_dim=0)
+    before = agent.random.get_state()
+    picture = np.zeros((3, SIDE, SIDE), np.uint8)
+    agent.act(picture, explore=False)
+    assert torch.equal(before, agent.random.get_state())
+    agent.act(picture, explore=True)
+    assert not torch.equal(before, agent.random.get_state())
+
+
+def test_the_last_rollout_of_a_falling_rate_is_still_learnt_from():
+    agent = make(proprio_dim=0, lr_steps=2 * STEPS * COUNT)
+    rates = []
+    for number in range(3):
+        agent.learn(lived(agent, number, proprio_dim=0))
+        rates.append(agent.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([agent.lr, agent.lr / 2, 0.0])
+
+
 def test_with_a_multiplier_what_costs_is_done_less():
     """A bandit of one picture: what earns more costs."""
     costs = {}
@@ -208,6 +240,11 @@ def test_the_spread_of_returns_is_that_of_all_seen():
     ({"actions": "dice"}, "gaussian"), ({"actions": "choices"}, "choices None"),
     ({"bins": 1, "actions": "bins"}, "bins 1"),
     ({"actions": "choices", "choices": [[0.0, 2.0]]}, r"\[-1, 1\]"), ({"recurrent": 4, "horizon": 6}, "multiple"),
+    ({"grad_limit": -1.0}, "grad_limit is -1"), ({"grad_limit": 0.0}, "above 0"), ({"gamma": 99.0}, "at most 1"),
+    ({"clip": -1.0}, "clip"), ({"imitation": -1.0}, "imitation is -1"), ({"cost_lr": -0.1}, "cost_lr"),
+    ({"trace": 2.0}, "trace"), ({"entropy": float("nan")}, "entropy is nan"), ({"lr": 0.0}, "lr"),
+    ({"gamma": 1.0, "cost_limit": 0.0}, "gamma below 1"), ({"hidden_dim": 0}, "hidden_dim"),
+    ({"rehearse": 8, "imitation": 1.0, "recurrent": 4}, "remembered steps stand alone"),
     ({"std": 0.0}, "std"), ({"rehearse": -1}, "rehearse is -1"), ({"rehearse": 8}, "imitation 0.0")])
 def test_options_that_cannot_be_are_refused_by_name(options, words):
     with pytest.raises(ValueError, match=words):

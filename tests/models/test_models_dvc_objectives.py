@@ -82,6 +82,15 @@ def same(one, two):
     return all(torch.equal(value, two[name]) for name, value in one.items())
 
 
+@pytest.mark.parametrize("drac", [None, ["conv"]])
+def test_what_an_objective_keeps_from_policy_and_values_drac_keeps_from_them_too(drac):
+    agent = make({"name": "darla", "denoise_updates": 0, "vae_updates": 1}, drac=drac)
+    agent.objectives["darla"].updates += 1      # from now on nothing shapes the encoder
+    before = [weight.detach().clone() for weight in agent.encoder.parameters()]
+    agent.learn(filmed(agent))
+    assert all(torch.equal(now, then) for now, then in zip(agent.encoder.parameters(), before, strict=True))
+
+
 def test_what_objectives_are_fed_is_what_was_lived():
     agent = make()
     rollout = filmed(agent)

@@ -40,6 +40,20 @@ def test_what_is_drawn_from_demonstrations_needs_some(config, option):
         load_config(config, ["demos.episodes=0", "demos.updates=0", option])
 
 
+@pytest.mark.parametrize(("overrides", "told"), [
+    (["agent.imitation=0", "agent.rehearse=0", "demos.updates=0"], "agent.imitation above 0"),
+    (["agent.recurrent=8", "agent.horizon=256", "agent.rehearse=0"], "remembered steps stand alone")])
+def test_demonstrations_that_dvc_would_not_learn_from_are_refused(overrides, told):
+    with pytest.raises(UserError, match=told):
+        load_config("retract-dvc", overrides)
+
+
+def test_numbers_in_a_mapping_are_read_as_numbers():
+    assert load_config("reach", ["env.reward={wall: 1e-1}"]).env.reward == {"wall": 0.1}
+    with pytest.raises(UserError, match="env.reward.wall is 'much'"):
+        load_config("reach", ["env.reward={wall: much}"])
+
+
 def test_an_unknown_key_lists_what_is_allowed():
     with pytest.raises(UserError, match="allowed here: render, size, stack, proprio"):
         load_config("reach-demo", ["image.colour=1"])

@@ -180,6 +180,8 @@ def test_training_learns_from_a_folder(surgrl, folder, tmp_path):
     (["demos.episodes=3"], "2 demonstrations, but 3 are wanted"), (["demos.folder=nowhere"], "no such folder"),
     (["env.id=surgrl/Retract-v0"], "not of surgrl/Retract-v0"),
     (["image.size=48", "image.render=48"], "32x32 px"),
+    (["env.reward={success: 0}"], "files tell the rewards of the task as it is"),
+    (["env.options.tolerance=0.001"], "recorded with tolerance as it is by default"),
     (["demos.episodes=0", "demos.updates=0"], "demos.episodes is 0")])
 def test_a_folder_that_does_not_fit_is_refused_and_no_run_left_behind(folder, tmp_path, capsys, overrides, told):
     assert told in refused(capsys, "train", "reach-demo", *TINY, f"demos.folder={folder}", *overrides,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.encoder import Encoder
+from models.make import make_agent
 from surgrl.cli import main
 from surgrl.config_file import config_of
 from surgrl.disentangle import Eyes, mask_iou, sensitivity
@@ -88,6 +89,8 @@ def test_iou_of_a_mask():
 def test_an_agent_without_halves_is_refused():
     with pytest.raises(UserError, match="even latent_dim"):
         Eyes(SimpleNamespace(encoder=Encoder(3, (32, 32), latent_dim=7)), 1)
+    Eyes(make_agent("dvc", {}, objectives=[{"name": "dear"}], image_shape=(3, 32, 32), action_dim=3,
+                    encoder={"latent_dim": 16}), 1)       # every agent sees by an encoder
 
 
 def test_the_command_writes_a_table_and_a_picture(trained, tmp_path, capsys):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from surgrl.config_file import config_of
-from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of
+from surgrl.config_file import config_of, load_config
+from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of, seen_seeds
+from surgrl.policy.errors import UserError
 from surgrl.policy.image import prepare
+from surgrl.run import Progress, Run
 from surgrl.world import FIRST_UNSEEN_SEED, training_world
 
 
@@ -26,6 +28,15 @@ def test_the_gaps_interval_is_newcombes():
     # Newcombe 1998, Stat Med 17:873, table II, method 10: 56/70 - 48/80 is 0.2 (0.0524 to 0.3339)
     scores = [score_of([True] * k + [False] * (n - k), [1] * n, [0.0] * n) for k, n in ((56, 70), (48, 80))]
     assert np.round(gap_of(*scores), 3).tolist() == [0.2, 0.052, 0.334]
+
+
+def test_seen_seeds_are_no_more_than_differ(tmp_path, monkeypatch):
+    run = Run(tmp_path / "few")
+    run.begin(load_config("reach-demo", ["name=few", "seed=3", "env.seeds=2"]))
+    monkeypatch.setattr(Run, "progress", lambda _: Progress(episodes=9))
+    assert list(seen_seeds(str(run.folder), 2)) == [3000000, 3000001]
+    with pytest.raises(UserError, match="lived 2 different episodes, --episodes is 3"):
+        seen_seeds(str(run.folder), 3)
 
 
 def test_the_expert_reaches_and_a_random_policy_does_not(world):

@@ -126,6 +126,10 @@ def test_seen_seeds_are_those_that_the_training_saw(tmp_path, make_run):
     demonstrated = read_record(make_run(tmp_path, "a", "demos.episodes=30", "demos.noise=0.1", seed=3))
     words = measure.commands(demonstrated, 100, False)["eval-train-seeds"]
     assert words[words.index("--seed") + 1] == "3500000" and words[words.index("--episodes") + 1] == "30"
+    told = replace(demonstrated, progress=Progress(episodes=70), config=replace(demonstrated.config, demos=replace(
+        demonstrated.config.demos, folder="files")))        # whose seeds may be any
+    words = measure.commands(told, 100, False)["eval-train-seeds"]
+    assert words[words.index("--seed") + 1] == "3000000" and words[words.index("--episodes") + 1] == "70"
     few = read_record(make_run(tmp_path, "few", "env.seeds=5", seed=3))
     words = measure.commands(replace(few, progress=Progress(episodes=70)), 100, False)["eval-train-seeds"]
     assert words[words.index("--seed") + 1] == "3000000" and words[words.index("--episodes") + 1] == "5"

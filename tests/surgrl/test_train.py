@@ -13,6 +13,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from envs.make import reach
 from surgrl.config_file import load_config
@@ -70,7 +71,9 @@ def test_a_policy_that_learnt_on_augmented_pictures_is_exported_and_acts_on_whol
     (["image.proprio=true", "agent.augment=[flip]"], "flip: proprio tells of the world as it is"),
     (["agent.augment=[blur]"], "augmentation 'blur' is unknown; there are: shift"),
     (["agent.strong_augment=[flip]"], "strong_augment ['flip'] moves pixels"),
-    (["agent.augment=flip"], "augment is 'flip'; it must be of type list")])
+    (["agent.augment=flip"], "augment is 'flip'; it must be of type list"),
+    (["device=cuda"] if not torch.cuda.is_available() else ["device=nowhere"], "cannot be used"),
+    (["encoder={pool: 0}"], "encoder pool is 0"), (["agent.demo_share=1.5"], "demo_share is 1.5")])
 def test_augmentations_that_cannot_be_leave_no_run_behind(surgrl, tmp_path, words, told):
     refused = surgrl("train", "reach-demo", "name=none", *TINY, *words, "--runs", tmp_path)
     assert refused.returncode == 1 and told in refused.stderr and "Traceback" not in refused.stderr

@@ -129,6 +129,12 @@ def test_demonstrations_without_imitation_are_refused(surgrl, tmp_path):
     assert said.returncode == 1 and "agent.imitation" in said.stderr and "Traceback" not in said.stderr
 
 
+def test_a_limit_on_costs_where_none_are_told_is_refused(surgrl, tmp_path):
+    said = surgrl("train", "colon", "name=none", *TINY, "env.id=surgrl/Reach-v0", "agent.cost_limit=0", "steps=64",
+                  "--runs", tmp_path)
+    assert said.returncode == 1 and "tells no cost" in said.stderr and "Traceback" not in said.stderr
+
+
 def test_workers_play_episodes_of_their_own_and_tell_the_last_picture():
     config = load_config("colon", ["name=x", *TINY, "env.id=surgrl/Reach-v0"])
     envs = make_vector(config, begun=0, labels=("expert",))
