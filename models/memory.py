@@ -122,10 +122,11 @@ class EpisodeMemory:
         far:N (B, C, h, w), a moment of the same episode more than N steps away, or the farthest there is where the
         episode is too short for that; same_episode, the same with N = 1; near:N (B, C, h, w), another moment of it
         at most N steps away;
-        sequence:K, the K steps from obs on, under five names: sequence/action (B, K, A); sequence/reward (B, K, 1);
-        sequence/obs (B, K, C, h, w), what followed each step; sequence/terminal (B, K, 1) float, 1 where that step
-        ended the world; sequence/alive (B, K, 1) float, 1 where there was such a step. After the episode's end its
-        last frame repeats, with action and reward 0. Of several K the longest is given: take the first of it.
+        sequence:K, the K steps from obs on, by names: sequence/action (B, K, A), and sequence/expert where it is
+        stored; sequence/reward (B, K, 1); sequence/obs (B, K, C, h, w) and sequence/proprio (B, K, P), what followed
+        each step; sequence/terminal (B, K, 1) float, 1 where that step ended the world; sequence/alive (B, K, 1)
+        float, 1 where there was such a step. After the episode's end its last frame repeats, with action and reward 0.
+        Of several K the longest is given: take the first of it.
         """
         needs = tuple(needs)
         counts = {name: self._steps(name) for name in needs if name.startswith(COUNTED)}

@@ -64,9 +64,11 @@ class Views:
         alive = start != after                                  # the last frame of an episode follows itself
         values = {"reward": self._fields["reward"][start], "alive": alive,
                   "terminal": alive & self._fields["terminal"][after]}
-        return {"sequence/obs": self.stacked(after.ravel()).unflatten(0, after.shape),
-                "sequence/action": self.values(start, "action")} | {
-                    f"sequence/{name}": _column(value) for name, value in values.items()}
+        found = {"sequence/obs": self.stacked(after.ravel()).unflatten(0, after.shape),
+                 "sequence/proprio": self.values(after, "proprio"), "sequence/action": self.values(start, "action")}
+        if "expert" in self._fields:
+            found["sequence/expert"] = self.values(start, "expert")
+        return found | {f"sequence/{name}": _column(value) for name, value in values.items()}
 
 
 def _column(values: Array) -> Tensor:

@@ -132,8 +132,9 @@ class Config:
             if value and not (self.demos.episodes or self.recordings.sources):
                 raise UserError(f"config: {key} is {value}, which needs demonstrations; set demos.episodes above 0, "
                                 "name recordings.sources, or set it to 0")
-        if self.agent.get("name") == "dvc":
-            self._sound_cloning()
+        if self.agent.get("name") == "dvc" and self.demos.episodes and not self.agent.get("imitation"):
+            raise UserError(f"config: demos.episodes is {self.demos.episodes}, which teach dvc by imitation; set "
+                            "agent.imitation above 0, or demos.episodes and demos.updates to 0")
         _sound_recordings(self.recordings)
         if self.recordings.sources and self.demos.episodes:
             raise UserError(f"config: demos.episodes is {self.demos.episodes}, but the demonstrations are "
@@ -143,18 +144,6 @@ class Config:
                             "name recordings.sources")
         if self.env.id and self.action:
             raise UserError(f"config: action is that of the task {self.env.id}; leave the key out, or set env.id to ''")
-
-
-    def _sound_cloning(self) -> None:
-        """What DVC can learn from demonstrations."""
-        told = self.agent
-        if self.demos.episodes and not told.get("imitation"):
-            raise UserError(f"config: demos.episodes is {self.demos.episodes}, which teach dvc by imitation; set "
-                            "agent.imitation above 0, or demos.episodes and demos.updates to 0")
-        if self.demos.updates and told.get("recurrent"):
-            raise UserError(f"config: demos.updates is {self.demos.updates}, and agent.recurrent {told['recurrent']}: "
-                            "remembered steps stand alone, without what the policy would remember there; set one of "
-                            "them to 0 (on its own steps a recurrent policy is taught by agent.imitation)")
 
 
 @dataclass(frozen=True)

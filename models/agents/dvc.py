@@ -66,7 +66,8 @@ class Dvc:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
-        Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. cost_limit: mean cost of an episode that is
+        Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
+        a row, from a memory of nothing on. cost_limit: mean cost of an episode that is
         allowed; below 0: costs are not looked at. cost_lr: of the multiplier. shift: px, of the further views that
         objectives ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it
         sees is as it learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among
@@ -90,9 +91,6 @@ class Dvc:
         if cost_limit >= 0 and gamma == 1:
             raise ValueError(f"dvc gamma is 1, and with cost_limit {cost_limit} costs are weighed over 1 / (1 - gamma) "
                              "steps: take a gamma below 1")
-        if rehearse and recurrent:
-            raise ValueError(f"dvc rehearse {rehearse} with recurrent {recurrent}: remembered steps stand alone, "
-                             "without what the policy would remember there: leave out one of the two")
         if not 0 <= shift < min(encoder.size):
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
@@ -175,7 +173,7 @@ class Dvc:
         found: dict[str, list[Tensor]] = {}
         for _ in range(self.epochs):
             for times, which in self._minibatches(*rollout.reward.shape):
-                shown = memory.sample(self.rehearse, {"expert": None}) if memory and self.rehearse else None
+                shown = self._shown(memory, self.rehearse) if memory and self.rehearse else None
                 for name, value in self._step(rollout, gains, targets, times, which, replay, shown).items():
                     found.setdefault(name, []).append(value)
         # Not before: the probabilities of the rollout are of proprio as it was scaled then.
@@ -193,7 +191,7 @@ class Dvc:
 
     def update(self, memory: EpisodeMemory) -> dict[str, float]:
         """One step of imitation on remembered demonstrations, before any rollout."""
-        batch = memory.sample(min(self.batch_size, 256), {"expert": None, **dict.fromkeys(self.needs)}).to(self.device)
+        batch = self._shown(memory, min(self.batch_size, 256), self.needs).to(self.device)
         self.net.standardise.observe(batch.proprio)
         z, error = self._cloned(batch)
         losses, metrics = self.objectives.losses(self._standardised(batch), z, self._encode)
@@ -310,13 +308,24 @@ class Dvc:
                 "policy/entropy": entropy.detach(), "policy/clipped": ((ratio - 1).abs() > self.clip).float().mean(),
                 "policy/kl": (ratio - 1 - ratio.log()).mean()}
 
+    def _shown(self, memory: EpisodeMemory, steps: int, needs: Sequence[str] = ()) -> Batch:
+        """About so many remembered steps; of a recurrent policy, in rows of `sequence`."""
+        rows = {f"sequence:{self.sequence}": None} if self.sequence > 1 else {}
+        return memory.sample(max(1, steps // self.sequence), {"expert": None, **dict.fromkeys(needs), **rows})
+
     def _cloned(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Latents (B, D) of remembered steps, and the mean error to what the expert did."""
-        z = self.net.encoder(batch.obs)
-        count = len(z)
-        features = self.net.along(self.objectives.shield(z), batch.proprio[None], self.first_state(count),
-                                  torch.zeros(1, count, dtype=torch.bool, device=self.device))
-        return z, self._imitation(self.net.numbers(features), batch.extra["expert"])
+        """Latents (B, D) of what _shown gives, its first moments, and the mean error to what the expert did."""
+        images, proprio, labels = batch.obs[None], batch.proprio[None], batch.extra["expert"][None]     # (1, B, ...)
+        if self.sequence > 1:
+            rows = {name: batch.extra[f"sequence/{name}"].transpose(0, 1) for name in ("obs", "proprio", "expert",
+                                                                                       "alive")}
+            images, proprio = (torch.cat([first, rows[name][:-1]]) for first, name in ((images, "obs"),
+                                                                                       (proprio, "proprio")))
+            labels = torch.where(rows["alive"] > 0, rows["expert"], torch.nan)      # (K, B, A)
+        z, count = self.net.encoder(images.flatten(0, 1)), len(batch.obs)
+        features = self.net.along(self.objectives.shield(z), proprio, self.first_state(count),
+                                  torch.zeros(len(proprio), count, dtype=torch.bool, device=self.device))
+        return z[:count], self._imitation(self.net.numbers(features), labels.flatten(0, 1))
 
     def _imitation(self, numbers: Tensor, labels: Tensor) -> Tensor:
         """Mean error to the expert over the steps that carry a label."""

@@ -137,7 +137,7 @@ def test_the_value_of_cost_is_regularised_where_costs_are_heeded():
     parts, found = seen(agent, lived(agent, proprio_dim=0)), []
     for heeded in (1, 2):
         agent.random.manual_seed(0)
-        found.append(agent.drac.losses(*parts, heeded)["drac/value"].item())
+        found.append(agent.drac.losses(*parts, heeded, plain)["drac/value"].item())
     assert found[0] < found[1]
 
 
@@ -184,7 +184,7 @@ def test_it_repeats_and_goes_on_from_a_file_bit_for_bit(options):
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"drac": []}, "at least one augmentation"), ({"drac": ["shift"], "drac_weight": -1.0}, "drac_weight -1.0"),
+    ({"drac": []}, "at least one augmentation"), ({"drac": ["shift"], "drac_weight": -1.0}, "drac_weight is -1.0"),
     ({"drac": ["shift"], "ucb": -0.1}, "ucb -0.1"), ({"drac": ["shift"], "ucb_window": 0}, "ucb_window 0"),
     ({"drac": ["shift"], "recurrent": 4, "sequence": 4}, "recurrent 4.*leave out one"),
     ({"drac": ["crop"]}, "crop leaves less.*take shift"), ({"drac": ["fog"]}, "'fog' is unknown"),

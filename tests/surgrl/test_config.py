@@ -40,12 +40,9 @@ def test_what_is_drawn_from_demonstrations_needs_some(config, option):
         load_config(config, ["demos.episodes=0", "demos.updates=0", option])
 
 
-@pytest.mark.parametrize(("overrides", "told"), [
-    (["agent.imitation=0", "agent.rehearse=0", "demos.updates=0"], "agent.imitation above 0"),
-    (["agent.recurrent=8", "agent.horizon=256", "agent.rehearse=0"], "remembered steps stand alone")])
-def test_demonstrations_that_dvc_would_not_learn_from_are_refused(overrides, told):
-    with pytest.raises(UserError, match=told):
-        load_config("retract-dvc", overrides)
+def test_demonstrations_that_dvc_would_not_learn_from_are_refused():
+    with pytest.raises(UserError, match="agent.imitation above 0"):
+        load_config("retract-dvc", ["agent.imitation=0", "agent.rehearse=0", "demos.updates=0"])
 
 
 def test_numbers_in_a_mapping_are_read_as_numbers():
