@@ -26,6 +26,8 @@ lint: .venv/installed
 		{ echo "surgrl: $$("$(PYTHON)" -V) is too old; 3.10 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c "import ensurepip, venv" 2>/dev/null || \
 		{ echo "surgrl: $(PYTHON) cannot make virtual environments; on Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info >= (3, 12))" || command -v c++ >/dev/null || \
+		{ echo "surgrl: $$("$(PYTHON)" -V) has no wheel of pybullet, and there is no C++ compiler to build it; take make PYTHON=python3.11, or on Debian or Ubuntu: sudo apt install g++ python3-dev" >&2; exit 1; }
 	"$(PYTHON)" -m venv .venv
 	$(IN) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@

@@ -3,6 +3,7 @@
     python docs/formats.py
 """
 
+import argparse
 import os
 import tempfile
 from fractions import Fraction
@@ -93,6 +94,7 @@ def table() -> str:
 
 def main() -> None:
     """Write the table into the page."""
+    argparse.ArgumentParser(description="writes the table of formats in docs/recordings.md").parse_args()
     text = PAGE.read_text(encoding="utf-8")
     before, after = text[:text.index(BEGIN) + len(BEGIN)], text[text.index(END):]
     PAGE.write_text(f"{before}\n{table()}\n{after}", encoding="utf-8")

@@ -1,10 +1,14 @@
 """Draws every registered task and writes docs/tasks.md, all of it from the code: one command, no arguments.
 
+Takes minutes; the pictures that are there stay until all new ones are drawn.
+
     python docs/gallery.py
 """
 
+import argparse
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
@@ -25,6 +29,7 @@ from envs.geometry import Array
 from envs.randomise import LEVELS
 from envs.scene import LABELS
 from envs.unity_presets import PRESETS
+from surgrl.files import atomic_folder
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images" / "tasks"
@@ -51,15 +56,14 @@ class Episode(NamedTuple):
 
 
 def main() -> None:
-    """Pictures and page."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    for old in IMAGES.iterdir():
-        old.unlink()
+    """Pictures and page; what is there stays until all is drawn."""
+    argparse.ArgumentParser(description=inspect.getdoc(sys.modules[__name__])).parse_args()
     parts = []
-    for name in OWN:
-        parts.append(_task(name))
-        print(name, flush=True)
-    _effects()
+    with atomic_folder(IMAGES) as images:
+        for name in OWN:
+            parts.append(_task(name, images))
+            print(name, flush=True)
+        _effects(images)
     page = "\n\n".join([_head(), *parts, *map(_unity, UNITY), _levels_text(), _effects_text()]) + "\n"
     (DOCS / "tasks.md").write_text(page, encoding="utf-8")
     total = sum(path.stat().st_size for path in IMAGES.iterdir())
@@ -98,19 +102,19 @@ def _drawn(env: gymnasium.Env, size: tuple[int, int]) -> Array:
     return shrunk(env.render(), size)
 
 
-def _task(name: str) -> str:
-    """Draw a task; its section."""
+def _task(name: str, images: Path) -> str:
+    """Draw a task into the folder `images`; its section."""
     short, episode, spec = _short(name), played(name), gymnasium.registry[name]
     env = gymnasium.make(name)
     inner = env.unwrapped
-    write(IMAGES / f"{short}.jpg", episode.views[round(HERO * episode.steps)])
-    write(IMAGES / f"{short}-episode.jpg", grid([[tile(episode.views[k], f"{k * inner.dt:.1f} s")
-                                       for k in moments(episode.steps)]]))
-    clip(IMAGES / f"{short}.webp", episode.clip, inner.dt)
-    write(IMAGES / f"{short}-eyes.jpg", grid([_eyes(name, round(HERO * episode.steps))]))
+    write(images / f"{short}.jpg", episode.views[round(HERO * episode.steps)])
+    strip = [tile(episode.views[k], f"{k * inner.dt:.1f} s") for k in moments(episode.steps)]
+    write(images / f"{short}-episode.jpg", grid([strip]))
+    clip(images / f"{short}.webp", episode.clip, inner.dt)
+    write(images / f"{short}-eyes.jpg", grid([_eyes(name, round(HERO * episode.steps))]))
     levels = yaml.safe_load(LEVELS.read_text())
-    write(IMAGES / f"{short}-levels.jpg", grid([[tile(_styled(name, level, seed), level) for level in levels]
-                                     for seed in STYLED_SEEDS]))
+    styles = [[tile(_styled(name, level, seed), level) for level in levels] for seed in STYLED_SEEDS]
+    write(images / f"{short}-levels.jpg", grid(styles))
     state = gymnasium.make(name, observation="state")
     entry, task = getattr(make, spec.entry_point.split(":")[1]), inner.task
     limit = spec.max_episode_steps
@@ -208,7 +212,7 @@ def _effects_text() -> str:
                                [[f"`{entry.name}`", told[entry.name]] for entry in fields(Effects)])])
 
 
-def _effects() -> None:
+def _effects(images: Path) -> None:
     """Draw every effect at two strengths."""
     name = next(name for name in gymnasium.registry if name.startswith("surgrl/Reach"))
     env = gymnasium.make(name, observation="state", render_mode="rgb_array")
@@ -221,7 +225,7 @@ def _effects() -> None:
                  for entry in fields(Effects)]
         rows.append([tile(image, f"{name} {strength:g}") for name, image in shown])
     pairs = [[rows[0][k], rows[1][k]] for k in range(len(rows[0]))]
-    write(IMAGES / "effects.jpg", grid([sum(pairs[k:k + 2], []) for k in range(0, len(pairs), 2)]))
+    write(images / "effects.jpg", grid([sum(pairs[k:k + 2], []) for k in range(0, len(pairs), 2)]))
 
 
 def _styled(name: str, level: str, seed: int) -> Array:

@@ -3,7 +3,7 @@
     python docs/pictures.py [BUNDLE]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
@@ -50,6 +50,8 @@ def _label(image: Array, text: str) -> Array:
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    picture = reach(PolicyBundle.load(find_bundle(sys.argv[1] if len(sys.argv) > 1 else "reach")))
+    parser = argparse.ArgumentParser(description="draws docs/images/reach.png")
+    parser.add_argument("bundle", nargs="?", default="reach", help="folder of a bundle, or a pretrained name")
+    picture = reach(PolicyBundle.load(find_bundle(parser.parse_args().bundle)))
     cv2.imwrite(str(IMAGES / "reach.png"), picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     print(IMAGES / "reach.png")

@@ -47,7 +47,8 @@ class Member:
 def require_rclpy() -> None:
     """UserError where there is no rclpy."""
     if find_spec("rclpy") is None:
-        raise UserError("rclpy is not installed; source a ROS 2 installation, or pip install 'surgrl[ros]'")
+        raise UserError("rclpy is not installed; source a ROS 2 installation, or pip install '.[ros]' in surgrl's "
+                        "folder")
 
 
 class Graph:

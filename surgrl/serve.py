@@ -21,6 +21,8 @@ from .pretrained import find_bundle
 from .ros_graph import NODES, Graph, domain_number
 
 DISCOVERY = 2.5     # s, in which nodes that are there already make themselves known
+REPLAYED = ("; on a robot that is right. To see what the policy would do all the same: `surgrl replay`, which goes on; "
+            "or image.tolerance, image.strange_frames in --params, see docs/ros.md")
 START = 30.0        # s, for a node to come up on a busy machine
 
 
@@ -129,7 +131,7 @@ def serve_episodes(bundle: str | Path = "reach", episodes: int = 10, seed: int =
                 graph.spin(0.1)
                 _refuse_rivals(graph, domain, ours, 1)
                 if camera:      # a robot's latch is the operator's: /gate_node/reset, and the pedal
-                    watcher.require_progress(wait if simulate else float("inf"))
+                    watcher.require_progress(wait if simulate else float("inf"), REPLAYED if replay else "")
                 told.report()
         except KeyboardInterrupt:
             interrupted = True
@@ -170,11 +172,11 @@ class _StatusWatcher:
             self._say(f"gate {text}")
         self._shape = shape
 
-    def require_progress(self, wait: float) -> None:
-        """UserError when a node is latched, or the arm has stood still for `wait` s."""
+    def require_progress(self, wait: float, hint: str) -> None:
+        """UserError when a node is latched, and the hint, or when the arm has stood still for `wait` s."""
         for node, text in self.texts.items():
             if text.startswith("latched:"):
-                raise UserError(f"{node} is {text}")
+                raise UserError(f"{node} is {text}{hint}")
         if time.monotonic() - self._moved > wait + 1:       # the status comes once a second
             raise UserError(f"the policy has not moved the arm for {wait:g} s; {self.texts['gate_node']}")
 

@@ -1,16 +1,21 @@
 """A bundle, running: frames in, SI commands out. Needs numpy, cv2, onnxruntime, yaml; never torch."""
 
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 
 from .bundle import PolicyBundle
 from .errors import UserError
 from .image import prepare, stacked
 from .spec import Array
+
+try:
+    import onnxruntime  # type: ignore[import-untyped]
+except ModuleNotFoundError:     # no node may end with a trace before it can say so
+    onnxruntime = None
 
 GOLDEN_TOLERANCE = 1e-4     # of the action's [-1, 1]; float32 on two CPUs differs by about 1e-6
 CPU = ("CPUExecutionProvider",)
@@ -98,6 +103,9 @@ class PolicyRuntime:
 
 def _session(bundle: PolicyBundle, providers: list[str], allow_fallback: bool) -> Any:
     """The network in onnxruntime, on the first provider; UserError where that is not to be had."""
+    if onnxruntime is None:
+        raise UserError(f"onnxruntime is not installed for {sys.executable}, and policies run on it: pip install "
+                        "onnxruntime there; beside a ROS 2 installation as docs/ros.md says")
     there = onnxruntime.get_available_providers()
     chosen = [name for name in providers if name in there]
     if not chosen or (chosen[0] != providers[0] and not allow_fallback):

@@ -1,5 +1,7 @@
 """The policy as the robot runs it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +215,15 @@ def test_what_a_policy_remembers_changes_what_it_does(tmp_path):
     assert not np.array_equal(runtime.act_normalised(frame), first)
     runtime.reset()
     assert np.array_equal(runtime.act_normalised(frame), first)
+
+
+def test_where_onnxruntime_is_missing_a_line_says_so(tmp_path, make_bundle):
+    make_bundle(tmp_path / "bundle", (0.0, 0.0, 0.0))
+    code = ("import sys; sys.modules['onnxruntime'] = None\n"
+            "import surgrl.policy.runtime as runtime\n"
+            "from surgrl.policy.bundle import PolicyBundle\n"
+            "try: runtime.PolicyRuntime(PolicyBundle.load(sys.argv[1]))\n"
+            "except runtime.UserError as error: print(error)")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bundle")], capture_output=True, text=True,
+                          timeout=60)
+    assert done.stdout.startswith("onnxruntime is not installed for"), done.stderr
