@@ -114,9 +114,9 @@ class UnityEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """The next episode. options: {"parameters": {...}}, which Unity hears before it begins.
 
-        The seed reaches Unity only through `seed_parameter`. Where neither is given and the last episode had ended,
-        the next one has begun already; otherwise it is broken off, and Unity lets its agents act once with zeros
-        before they observe.
+        The seed reaches Unity only through `seed_parameter`; the seeds of the episodes after it are drawn from it.
+        Where neither is given and the last episode had ended, the next one has begun already; otherwise it is broken
+        off, and Unity lets its agents act once with zeros before they observe.
         """
         super().reset(seed=seed)
         unknown = [name for name in options or {} if name != "parameters"]
@@ -166,6 +166,8 @@ class UnityEnv(gymnasium.Env):
             self._advance(None)
         self._agent, self._over, self._fresh, self._shown = self._sight.agent, False, True, self._sight
         self._tally.begin(episode=True)
+        if self._seed_parameter:        # of the next episode, which Unity begins by itself; it keeps what it was told
+            self.unity.side.set_parameters({self._seed_parameter: int(self.np_random.integers(1 << SEED_BITS))})
 
     def _advance(self, taken: Action | None) -> Sight | None:
         """One exchange; agents that are not ours do nothing. The end of our episode, if it came."""

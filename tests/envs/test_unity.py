@@ -160,6 +160,21 @@ def test_parameters_engine_and_seeds_reach_the_scene():
         assert player.log["parameters"]["stiffness"] == 3 and player.log["parameters"]["seed"] < 2 ** 24
 
 
+def test_episodes_after_a_seed_are_others_and_the_same_again():
+    with played("--size", "16", "--max-step", "3", image_size=(16, 16), seed_parameter="seed") as (env, player):
+        def starts(seed):
+            found = [env.reset(seed=seed)[0]["proprio"][:3]]
+            for broken_off in (False, False, True, False):
+                over = False
+                while not over:
+                    over = any(env.step(np.zeros(3))[2:4]) or broken_off
+                found.append(env.reset()[0]["proprio"][:3])
+            return np.array(found)
+        first, again, other = starts(5), starts(5), starts(6)
+        assert np.array_equal(first, again) and len(np.unique(np.concatenate([first, other]), axis=0)) == 10
+        assert player.log["resets"] == 1 + 2 * 3        # seeds, and what is broken off; no other
+
+
 def test_agents_and_behaviours_beside_ours_are_answered_and_do_not_disturb():
     with played("--agents", "3", "--helper", "--stagger", "--new-ids", "--size", "16", "--max-step", "6",
                 behaviour="Scope", image_size=(16, 16)) as (env, player):
