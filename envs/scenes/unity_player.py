@@ -12,6 +12,7 @@ from typing import Any
 PORT_WORD = "--mlagents-port"
 QUIT_TIME = 5.0         # s, that a player has to quit by itself
 LAST_WORDS = 300        # characters of what it printed, for an error
+UNPROXIED = "localhost,127.0.0.1"       # gRPC, on which Unity speaks to us, sends even these to an HTTP proxy
 
 
 def command_of(player: Any) -> list[str]:
@@ -44,7 +45,8 @@ class Player:
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the player
         try:
             self.process = subprocess.Popen([*words, *arguments, PORT_WORD, str(port)], stdin=subprocess.DEVNULL,
-                                            stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True)
+                                            stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True,
+                                            env=_environment())
         except OSError as error:
             self._printed.close()
             raise ValueError(f"player {words[0]} does not start: {error.strerror}") from error
@@ -67,6 +69,13 @@ class Player:
             self.process.wait(QUIT_TIME)
         self._end()
         self._printed.close()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with no proxy between the player and us."""
+    others = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    spared = {name: os.environ.get(name, others) for name in ("no_proxy", "no_grpc_proxy")}
+    return {**os.environ, **{name: f"{hosts},{UNPROXIED}".lstrip(",") for name, hosts in spared.items()}}
 
 
 def _end(process: subprocess.Popen) -> None:

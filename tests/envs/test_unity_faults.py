@@ -89,6 +89,17 @@ def test_a_player_that_ends_before_it_connects_is_told_at_once():
         gymnasium.make("surgrl/Unity-v0", player=[sys.executable, "-c", "print('no licence'); raise SystemExit(3)"])
 
 
+def test_a_player_connects_past_an_http_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for others in (None, "mirror.local"):
+        if others:
+            monkeypatch.setenv("no_proxy", others)
+            monkeypatch.setenv("no_grpc_proxy", others)
+        env = gymnasium.make("surgrl/Unity-v0", player=PLAYER, start_time=20.0, **SMALL)
+        env.reset()
+        env.close()
+
+
 def test_a_player_that_draws_nothing_is_told_before_anybody_learns_from_it():
     with pytest.raises(ValueError, match="no_graphics: the camera's picture is all of one colour"):
         gymnasium.make("surgrl/Unity-v0", player=PLAYER, no_graphics=True)
