@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 PORT_WORD = "--mlagents-port"
 QUIT_TIME = 5.0         # s, that a player has to quit by itself
+END_TIME = 1.0          # s, that it has after each signal
 LAST_WORDS = 300        # characters of what it printed, for an error
 UNPROXIED = "localhost,127.0.0.1"       # gRPC, on which Unity speaks to us, sends even these to an HTTP proxy
 
@@ -79,10 +82,12 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """With all that it started: behind a wrapper such as xvfb-run, the player is a child that would live on."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + END_TIME
+        with contextlib.suppress(ProcessLookupError, PermissionError):      # nobody is left of its group
+            os.killpg(process.pid, kind)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.01)

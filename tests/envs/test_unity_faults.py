@@ -29,6 +29,14 @@ def left(before):
     return set(threading.enumerate()) - before
 
 
+def running(player):
+    """Whether a process, by its folder in /proc, still runs; one that has ended waits there for its new parent."""
+    try:
+        return (player / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def until_lost(env):
     """Steps until the player is lost; the error, and the seconds that its step took."""
     env.reset()
@@ -75,6 +83,22 @@ def test_a_player_that_hangs_is_told_after_the_time_that_it_is_given_and_ended()
     assert "no answer from Unity within 3 s" in told and 2.9 < took < 8
     env.close()
     assert process.poll() is not None
+
+
+@pytest.mark.parametrize("gone", [False, True])     # whether the wrapper has ended already
+def test_a_player_behind_a_wrapper_ends_too(gone, tmp_path):
+    wrapper = tmp_path / "wrapper.sh"
+    words = " ".join(PLAYER)
+    wrapper.write_text(f'#!/bin/sh\n{words} --hang-after 3 "$@" &\necho $! > {tmp_path}/player\nwait\n')
+    wrapper.chmod(0o755)
+    env = gymnasium.make("surgrl/Unity-v0", player=str(wrapper), answer_time=3.0, **SMALL)
+    player = Path("/proc", (tmp_path / "player").read_text().strip())
+    if gone:
+        env.unwrapped.unity._player.process.kill()
+    until_lost(env)
+    assert running(player)
+    env.close()
+    assert not running(player)
 
 
 def test_a_player_that_never_connects_is_told_and_ended():
