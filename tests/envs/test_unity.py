@@ -9,7 +9,9 @@ import pytest
 import envs  # noqa: F401  registers the ids
 from envs.make import colon_navigate, retract
 from envs.scenes.unity import Action, PlayerError, UnityScene
+from envs.scenes.unity_channels import Statistic
 from envs.unity_presets import PRESETS
+from envs.unity_sensors import Tally
 from tests.unity_player import Beside
 
 IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/Unity"))
@@ -145,6 +147,18 @@ def test_success_is_known_as_one_says(success, won):
         while not terminated:
             obs, _, terminated, _, info = env.step(np.clip(-obs["proprio"][:3] / 0.1, -1, 1))
         assert info["success"] is won and info["failure"] is not won
+
+
+def test_a_term_of_the_reward_is_neither_cost_nor_distance_nor_success():
+    tally = Tally("statistic")
+    tally.begin(episode=True)
+    tally.hear({"Reward/cost": [Statistic(-0.1, "sum")], "cost": [Statistic(1.0, "most_recent")],
+                "reward/Success": [Statistic(0.0, "sum")], "Episode/Success": [Statistic(1.0, "average")],
+                "Reward/distance": [Statistic(-0.3, "sum")]})
+    tally.judge(0.0, False)
+    told = tally.told()
+    assert told["cost"] == 1.0 and "distance" not in told and tally.won
+    assert tally.terms(-0.4, 0.0) == {"agent": 0.0, "group": 0.0, "cost": -0.1, "Success": 0.0, "distance": -0.3}
 
 
 def test_parameters_engine_and_seeds_reach_the_scene():
