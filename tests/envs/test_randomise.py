@@ -121,6 +121,19 @@ def test_latency_delays_an_action_by_whole_steps():
     env.close()
 
 
+def test_a_late_action_is_the_one_that_was_given_though_its_array_is_used_again():
+    env = gymnasium.make("surgrl/Reach-v0", observation="state", randomise={"latency": [2, 2]})
+
+    def seen(reused):
+        found, buffer = [env.reset(seed=1)[0]["proprio"]], np.zeros(3)
+        for value in (1.0, -1.0, 0.0, 0.5, 0.0):
+            buffer[0] = value
+            found.append(env.step(buffer if reused else buffer.copy())[0]["proprio"])
+        return np.array(found)
+    assert np.array_equal(seen(True), seen(False))
+    env.close()
+
+
 def test_the_camera_moves_along_its_own_axes_and_the_action_with_it():
     camera = Camera("c", (0, -0.05, 0.09), (0, 0, 0), 56.0, 0.02, 0.4)
     moved = styled_camera(camera, Style(camera_shift=(0.001, 0.0, 0.002), camera_turn=(0.0, 0.0, 0.1)))
