@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from .arm_view import ArmView
-from .camera import Camera
+from .camera import WIDEST, Camera
 from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
@@ -57,6 +57,10 @@ class SurgicalEnv(gymnasium.Env):
         self.render_size = _checked_size("render_size", render_size)
         self._with_image = observation == "image"
         self._staging, self._steps = Staging(load_randomiser(randomise), len(task.channels)), 0
+        widest, fov = self._staging.randomiser.widest, scene.camera.fov
+        if not widest * fov <= WIDEST:
+            raise ValueError(f"randomisation {self._staging.randomiser.name}: fov_scale reaches {widest}; with this "
+                             f"camera's {fov:g} degrees it must not be above {WIDEST / fov:g}")
         # Seen from a camera that may stand elsewhere, lengths reach farther; angles and units do not.
         stray = np.float32([self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio])
         low, high = (np.float32([channel[end] for channel in scene.proprio]) for end in (2, 3))

@@ -16,6 +16,7 @@ from .shapes import Mesh
 
 SCALE = 10.0            # Bullet units in a metre: its margins suit bodies of about one unit
 KEPT_BACKDROPS = 8      # pictures: two lenses in a few sizes
+KEPT_SHADERS = 8        # a field of view that is drawn for each episode brings new ones
 Colour = tuple[float, float, float, float]      # RGBA in [0, 1]
 
 
@@ -206,6 +207,8 @@ class Bullet:
         """What shades pictures of this size; made once, wherever the camera goes."""
         key = (camera.fov, camera.near, camera.far, height, width)
         if key not in self._shaders:
+            if len(self._shaders) >= KEPT_SHADERS:
+                self._shaders.clear()
             self._shaders[key] = EndoscopeShader(camera, self._light, height, width)
         return self._shaders[key]
 
