@@ -1,8 +1,10 @@
 """The only place that calls PyBullet: bodies to look at, and the endoscope's picture of them."""
 
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -33,6 +35,8 @@ class Bullet:
         ambient: share of the albedo seen whatever the slope. deformable: whether there will be a `sheet`.
         """
         self._client = pybullet.connect(pybullet.DIRECT)
+        self._end = weakref.finalize(self, pybullet.disconnect, self._client)
+        self._end.atexit = False        # the process frees it by ending
         if deformable:
             pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=self._client)
             # A picture of a soft body is taken anew by stepSimulation only, which is to move nothing.
@@ -214,9 +218,13 @@ class Bullet:
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
-        if self._client >= 0:
-            pybullet.disconnect(self._client)
-            self._client = -1
+        self._end()
+        self._client = -1
+
+    def __reduce__(self) -> NoReturn:
+        """Two objects with one client would draw, and close, each other's world."""
+        raise TypeError("an environment is neither copied nor pickled: make another with the same id and options, and "
+                        "bring it there by other.set_state(env.get_state()), both unwrapped")
 
     def texture(self, image: Array) -> int:
         """Load (H, W, 3) uint8 RGB once for several bodies; its id."""
