@@ -72,7 +72,8 @@ class UnityEnv(gymnasium.Env):
         port = (EDITOR_PORT if player is None else 0) if port is None else port
         if not (isinstance(port, int) and 0 <= port < 2 ** 16):
             raise ValueError(f"port is {port!r}; it must be a number from 0 (a free one) to 65535")
-        flags = ["-batchmode", *(["-nographics"] if no_graphics else []), *map(str, arguments)] if player else []
+        # Without -logFile - a player writes what it says, and why it dies, into a file that nobody looks for.
+        flags = ["-batchmode", "-logFile", "-", *(["-nographics"] if no_graphics else []), *map(str, arguments)]
         self.unity = UnityScene(player, port=port, arguments=flags, layout=layout, seed=self.player_seed,
                                 start_time=start_time, answer_time=answer_time)
         try:

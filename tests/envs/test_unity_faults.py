@@ -113,6 +113,12 @@ def test_a_player_that_ends_before_it_connects_is_told_at_once():
         gymnasium.make("surgrl/Unity-v0", player=[sys.executable, "-c", "print('no licence'); raise SystemExit(3)"])
 
 
+def test_a_player_is_told_to_say_its_last_words_to_us_before_ones_own_arguments():
+    tells = [sys.executable, "-c", "import sys; print(*sys.argv[1:]); raise SystemExit(3)"]
+    with pytest.raises(PlayerError, match=r"said last: -batchmode -logFile - -logFile mine.log --mlagents-port \d+"):
+        gymnasium.make("surgrl/Unity-v0", player=tells, arguments=["-logFile", "mine.log"])
+
+
 def test_a_player_connects_past_an_http_proxy(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for others in (None, "mirror.local"):
