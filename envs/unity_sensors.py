@@ -53,7 +53,8 @@ class Sensors:
     def picture(self, sight: Sight) -> Array:
         """The camera's newest frame, at its own size: (h, w, 3) uint8 RGB."""
         seen = as_bytes(sight.observation(self._camera))
-        return newest_rgb(seen, sight.message.observations[self._camera].mapping)
+        return newest_rgb(seen, sight.message.observations[self._camera].mapping,
+                          sight.behaviour.observations[self._camera].frames)
 
     def mask(self, sight: Sight, size: tuple[int, int] | None) -> Array:
         """Where the instrument is: (H, W) uint8, 1 = instrument, fitted as the picture is."""
