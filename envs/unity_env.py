@@ -2,6 +2,7 @@
 
 import inspect
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,13 +52,14 @@ class UnityEnv(gymnasium.Env):
 
         port: none: a free one, 5004 for the editor. preset: a scene that we know, auto or none. image_size: (height,
         width) px; none: as the camera is. actions: box, or native: numbers, choices, or both, as the behaviour has
-        them. behaviour: its name, without team, where there are several. camera: name or number of its sensor.
-        parameters: of the environment, from the first reset on: numbers, or {uniform: [low, high]}, {gaussian: ...},
-        {multirange: ...}; engine: quality, resolution, target_frame_rate, capture_frame_rate. player_seed: of Unity's
-        random numbers; none: another for every player. seed_parameter: name of the parameter in which the scene takes
-        the seed of an episode. success: how an episode's is known: `statistic` (the scene records one of that name),
-        `end` (it ends with success only), or the least reward of a step that tells it. dt: s, one decision. fov:
-        degrees, the camera's. layout: of pictures, auto, hwc or chw. start_time, answer_time: s, to wait.
+        them. behaviour: its name, without team, where there are several; it is waited for. camera: name or number of
+        its sensor. parameters: of the environment, from the first reset on: numbers, or {uniform: [low, high]},
+        {gaussian: ...}, {multirange: ...}; engine: quality, resolution, target_frame_rate, capture_frame_rate.
+        player_seed: of Unity's random numbers; none: another for every player. seed_parameter: name of the parameter in
+        which the scene takes the seed of an episode. success: how an episode's is known: `statistic` (the scene records
+        one of that name), `end` (it ends with success only), or the least reward of a step that tells it. dt: s, one
+        decision. fov: degrees, the camera's. layout: of pictures, auto, hwc or chw. start_time, answer_time: s, to
+        wait.
         """
         _check(observation=(observation, OBSERVATIONS), actions=(actions, ACTIONS),
                render_mode=(render_mode, (None, *self.metadata["render_modes"])))
@@ -80,7 +82,7 @@ class UnityEnv(gymnasium.Env):
             self.unity.side.set_engine({"time_scale": time_scale, **(engine or {})})
             self.unity.side.set_parameters(parameters or {}, self.player_seed)
             self.unity.reset()
-            self.behaviour = self._choose(behaviour)
+            self.behaviour = self._choose(behaviour, start_time)
             self.preset: Preset = chosen(preset, candidates, self.behaviour)
             self._tally = Tally(self.preset.success if success is None else success)
             self.dt = self.preset.dt if dt is None else float(dt)
@@ -191,14 +193,24 @@ class UnityEnv(gymnasium.Env):
             return next((sight for sight in sights if sight.agent not in self._others), None)
         return same
 
-    def _choose(self, name: str) -> Behaviour:
+    def _choose(self, name: str, patience: float) -> Behaviour:
+        """patience: s, for one of that name to decide; until then nobody moves."""
         self.unity.wait()
-        known = {key.split("?")[0]: value for key, value in self.unity.behaviours.items()}
+        deadline = time.monotonic() + patience
+        while name and name not in self._known() and time.monotonic() < deadline:
+            self.unity.step({key: [neutral(sight.behaviour, sight.allowed) for sight in sights]
+                             for key, sights in self.unity.decisions.items()})
+        known = self._known()
         if name in known:
             return known[name]
         if name or len(known) != 1:
-            raise ValueError(f"behaviour {name!r}: the scene has {', '.join(map(repr, known))}; choose one")
+            waited = f" after {patience:g} s" if name else ""
+            raise ValueError(f"behaviour {name!r}: the scene has {', '.join(map(repr, known))}{waited}; choose one")
         return next(iter(known.values()))
+
+    def _known(self) -> dict[str, Behaviour]:
+        """Those that have decided so far, by name without team."""
+        return {key.split("?")[0]: value for key, value in self.unity.behaviours.items()}
 
     def _spaces(self) -> None:
         box = gymnasium.spaces.Box

@@ -51,6 +51,7 @@ def arguments(words=None):
     add("--agents", type=int, default=1)
     add("--helper", action="store_true", help="a second behaviour, of one discrete agent without camera")
     add("--stagger", action="store_true", help="agent k decides in every k+1st step")
+    add("--late", type=int, default=0, help="messages before the point first decides; the helper does from the start")
     add("--new-ids", action="store_true", help="a new id for every episode, as older packages give")
     add("--alone", action="store_true", help="an ending in a message of its own, as with a decision period")
     add("--max-step", type=int, default=20)
@@ -216,7 +217,8 @@ class Academy:
             self.agents.append(Agent("Helper?team=0", "single", options, False, rng, self.log["parameters"]))
         for tick in range(10 ** 9):
             deciding = [agent for k, agent in enumerate(self.agents)
-                        if not options.stagger or tick % (k % options.agents + 1) == 0]
+                        if (not options.stagger or tick % (k % options.agents + 1) == 0)
+                        and (tick >= options.late or agent.name.startswith("Helper"))]
             reply = self.tell([], deciding)
             if reply.header.status != OK:
                 break

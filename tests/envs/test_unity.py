@@ -206,6 +206,13 @@ def test_several_behaviours_have_to_be_chosen_from():
     player.join(10)
 
 
+def test_a_named_behaviour_that_decides_late_is_waited_for():
+    with played("--helper", "--late", "4", "--size", "16", behaviour="Scope", image_size=(16, 16)) as (env, _):
+        obs, _ = env.reset()
+        assert env.unwrapped.behaviour.name == "Scope?team=0" and obs["proprio"][3] == 0
+        assert [obs["proprio"][3] for obs, *_ in live(env, 3)] == [1, 2, 3]
+
+
 def test_a_scene_drives_every_agent_of_every_behaviour():
     player = Beside("--agents", "2", "--helper", "--actions", "hybrid", "--size", "16", "--max-step", "5")
     scene = UnityScene(port=player.port)
@@ -330,7 +337,8 @@ def test_a_player_that_may_not_be_executed_or_is_no_program_is_told(tmp_path):
     ({"success": "maybe"}, "success is 'maybe'"), ({"dt": -1}, "dt is -1"), ({"preset": "x"}, "preset 'x' is unknown"),
     ({"preset": "dvc"}, "not the scene of preset 'dvc'"), ({"engine": {"shadows": 1}}, "engine setting 'shadows'"),
     ({"parameters": {"a": "b"}}, "parameter a is 'b'"), ({"camera": "Eye"}, r"camera 'Eye': .*\['EndoCam'\]"),
-    ({"behaviour": "Arm"}, "behaviour 'Arm': the scene has 'Scope'"), ({"time_scale": "fast"}, "time_scale is 'fast'")])
+    ({"behaviour": "Arm", "start_time": 0.5}, "behaviour 'Arm': the scene has 'Scope' after 0.5 s"),
+    ({"time_scale": "fast"}, "time_scale is 'fast'")])
 def test_an_option_that_does_not_fit_the_scene_is_refused_and_unity_quits(options, told):
     player = Beside("--size", "16")
     with pytest.raises(ValueError, match=told):
