@@ -164,6 +164,12 @@ def test_an_environment_is_not_copied_but_its_state_is_carried_over(state_env, t
         twin(state_env)
 
 
+def test_a_reset_option_is_refused_by_name(state_env):
+    with pytest.raises(ValueError, match="reset option 'colour' is unknown; allowed: none"):
+        state_env.reset(seed=0, options={"colour": "red"})
+    state_env.reset(seed=0, options={})
+
+
 def test_state_observation_draws_no_picture(state_env):
     obs, info = state_env.reset(seed=0)
     assert "image" not in obs and "mask" not in info
