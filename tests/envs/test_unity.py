@@ -174,6 +174,15 @@ def test_parameters_engine_and_seeds_reach_the_scene():
         assert player.log["parameters"]["stiffness"] == 3 and player.log["parameters"]["seed"] < 2 ** 24
 
 
+def test_of_parameters_that_are_refused_none_reaches_the_scene():
+    with played("--size", "16", image_size=(16, 16)) as (env, player):
+        env.reset()
+        with pytest.raises(ValueError, match="parameter fat is 'x'"):
+            env.reset(options={"parameters": {"stiffness": 9.0, "fat": "x"}})
+        env.step(np.zeros(3))
+        assert player.log["parameters"] == {}
+
+
 def test_episodes_after_a_seed_are_others_and_the_same_again():
     with played("--size", "16", "--max-step", "3", image_size=(16, 16), seed_parameter="seed") as (env, player):
         def starts(seed):
