@@ -79,6 +79,20 @@ def test_every_kind_of_action_is_taken_in_both_forms(kind, space):
         live(env, 5)
 
 
+@pytest.mark.parametrize("kind, choices", [("continuous", None), ("hybrid", np.array([0, 0]))])
+def test_numbers_out_of_range_are_refused_as_ones_own_too(kind, choices):
+    with played("--actions", kind, "--size", "16", image_size=(16, 16), actions="native") as (env, player):
+        env.reset()
+        numbers = np.zeros(2 + (choices is None))
+        for wrong in (5.0, np.nan, -1.001):
+            numbers[0] = wrong
+            with pytest.raises(ValueError, match=r"leaves \[-1, 1\]"):
+                env.step(numbers if choices is None else (numbers, choices))
+        numbers[0] = np.nextafter(np.float32(1), np.float32(2))     # of rounding, as in the other form
+        env.step(numbers if choices is None else (numbers, choices))
+        assert player.log["acted"] == 1
+
+
 def test_a_choice_that_is_forbidden_gives_way_to_the_nearest_and_is_refused_as_ones_own():
     with played("--actions", "multi", "--forbid", "--size", "16", image_size=(16, 16)) as (env, player):
         _, info = env.reset()
