@@ -8,6 +8,7 @@ import numpy as np
 
 from .geometry import Array, look_at
 
+WIDEST = 170            # degrees, of a field of view: a pinhole's picture has no end at 180
 
 @dataclass(frozen=True)
 class Camera:
@@ -23,9 +24,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         """Refuse a camera that cannot be."""
-        if not (0 < self.near < self.far and 1 <= self.fov <= 170):
+        if not (0 < self.near < self.far and 1 <= self.fov <= WIDEST):
             raise ValueError(f"camera {self.frame}: near {self.near} m must be above 0 and below far {self.far} m, "
-                             f"fov {self.fov} in [1, 170] degrees")
+                             f"fov {self.fov} in [1, {WIDEST}] degrees")
         if not np.linalg.norm(np.subtract(self.target, self.eye)) > 1e-6:
             raise ValueError(f"camera {self.frame}: eye and target are the same point {self.eye}")
 

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from .arm_view import ArmView
-from .camera import Camera
+from .camera import WIDEST, Camera
 from .eyes import Eyes, right_of
 from .geometry import Array, quaternion_of, rotation_of
 from .proprio import box_in_camera, pose_in_camera
@@ -57,13 +57,21 @@ class SurgicalEnv(gymnasium.Env):
         self.render_size = _checked_size("render_size", render_size)
         self._with_image = observation == "image"
         self._staging, self._steps = Staging(load_randomiser(randomise), len(task.channels)), 0
+        widest, fov = self._staging.randomiser.widest, scene.camera.fov
+        if not widest * fov <= WIDEST:
+            raise ValueError(f"randomisation {self._staging.randomiser.name}: fov_scale reaches {widest}; with this "
+                             f"camera's {fov:g} degrees it must not be above {WIDEST / fov:g}")
         # Seen from a camera that may stand elsewhere, lengths reach farther; angles and units do not.
         stray = np.float32([self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio])
         low, high = (np.float32([channel[end] for channel in scene.proprio]) for end in (2, 3))
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(low - stray, high + stray)}
-        self._eyes = Eyes((eyes,) if isinstance(eyes, str) else tuple(eyes), self.image_size)
+        eyes = (eyes,) if isinstance(eyes, str) else tuple(eyes)
+        self._eyes = Eyes(eyes, self.image_size)
         if self._with_image:
             spaces |= self._eyes.spaces(scene.camera.far)
+        elif eyes:
+            raise ValueError(f"eyes {', '.join(eyes)} with observation 'state', which shows no picture: leave "
+                             "eyes out, or use observation 'image'")
         else:
             self.task.reset(scene, np.random.default_rng(0))
             shape = np.shape(task.state(scene))
@@ -109,7 +117,10 @@ class SurgicalEnv(gymnasium.Env):
         return ArmView(self.scene, name)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Begin an episode; the same seed gives the same episode."""
+        """Begin an episode; the same seed gives the same episode. options: none; ValueError for any."""
+        for name in options or {}:
+            raise ValueError(f"reset option {name!r} is unknown; allowed: none. Give what varies as the environment is "
+                             "made")
         super().reset(seed=seed)
         self._steps = 0
         self._staging.begin(self.scene, self.np_random)

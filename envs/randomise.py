@@ -93,6 +93,11 @@ class Randomiser:
         return np.sqrt(3) * (shift + np.radians(turn) * WORKING_DISTANCE)
 
     @property
+    def widest(self) -> float:
+        """The largest factor of the camera's field of view."""
+        return self._ranges.get("fov_scale", (1.0, 1.0))[1]
+
+    @property
     def none(self) -> bool:
         """Whether every episode is as the scene was built."""
         return not (self._ranges or self.palettes or self.textures)

@@ -35,7 +35,7 @@ class Staging:
     def act(self, action: Array, rng: np.random.Generator) -> Array:
         """(A,) as it was asked for -> (A,) as it arrives: late, and disturbed."""
         if self.style.latency:
-            self._late.append(action)
+            self._late.append(action.copy())       # the caller may fill its array anew meanwhile
             action = self._late.popleft()
         if self.style.action_noise:
             action = np.clip(action + rng.normal(0, self.style.action_noise, action.shape), -1, 1)

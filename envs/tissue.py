@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .anderson import Anderson
 from .contact import Capsule
@@ -180,7 +181,10 @@ class Sheet:
         # Anchored vertices become rows of the identity: the right-hand side then holds where they are.
         system[:self._anchored] = 0
         system[range(self._anchored), range(self._anchored)] = 1
-        self._solve_t = np.ascontiguousarray(np.linalg.inv(system).T)           # (N, N)
+        # With several threads BLAS rounds otherwise: a seed would be another episode in a worker than beside it.
+        with threadpool_limits(1, user_api="blas"):
+            inverse = np.linalg.inv(system)
+        self._solve_t = np.ascontiguousarray(inverse.T)                         # (N, N)
         # What every iteration multiplies by: in single precision it takes half the time, and adds 1e-8 m of noise.
         self._solve_fast = self._solve_t.astype(np.float32)
 

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from .geometry import Array
-from .scene import Channel
+from .scene import Channel, checked_action
 from .scenes.unity import Action, Behaviour
 
 
@@ -49,8 +49,7 @@ def plain(behaviour: Behaviour) -> Acting:
     count = behaviour.continuous + len(behaviour.branches)
     branches = tuple(Branch((behaviour.continuous + k,), tuple((float(value),) for value in np.linspace(-1, 1, size)))
                      for k, size in enumerate(behaviour.branches))
-    return Acting(tuple(Channel(f"action_{k}", "", -1.0, 1.0) for k in range(count)),
-                  tuple(range(behaviour.continuous)), branches)
+    return Acting(_channels(count), tuple(range(behaviour.continuous)), branches)
 
 
 def neutral(behaviour: Behaviour, allowed: Sequence[Array]) -> Action:
@@ -71,12 +70,18 @@ def native_space(behaviour: Behaviour) -> gymnasium.Space:
 
 
 def native_action(action: Any, behaviour: Behaviour, allowed: Sequence[Array]) -> Action:
-    """A sample of native_space -> the action. ValueError for a choice that is not allowed now."""
+    """A sample of native_space -> the action. ValueError for numbers that are not finite and in [-1, 1], and for a
+    choice that is not allowed now."""
     numbers, choices = action if behaviour.continuous and behaviour.branches else (
         (action, ()) if behaviour.continuous else ((), action))
+    numbers = checked_action(numbers, _channels(behaviour.continuous))
     chosen = np.atleast_1d(np.asarray(choices))
     for k, (choice, free) in enumerate(zip(chosen, allowed, strict=True)):
         if choice not in np.flatnonzero(free):
             raise ValueError(f"choice {choice} of branch {k} of {behaviour.name}; allowed now: "
                              f"{np.flatnonzero(free).tolist()}")
-    return Action(np.asarray(numbers, dtype=float), chosen)
+    return Action(numbers, chosen)
+
+
+def _channels(count: int) -> tuple[Channel, ...]:
+    return tuple(Channel(f"action_{k}", "", -1.0, 1.0) for k in range(count))

@@ -2,6 +2,7 @@
 
 import inspect
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,13 +52,14 @@ class UnityEnv(gymnasium.Env):
 
         port: none: a free one, 5004 for the editor. preset: a scene that we know, auto or none. image_size: (height,
         width) px; none: as the camera is. actions: box, or native: numbers, choices, or both, as the behaviour has
-        them. behaviour: its name, without team, where there are several. camera: name or number of its sensor.
-        parameters: of the environment, from the first reset on: numbers, or {uniform: [low, high]}, {gaussian: ...},
-        {multirange: ...}; engine: quality, resolution, target_frame_rate, capture_frame_rate. player_seed: of Unity's
-        random numbers; none: another for every player. seed_parameter: name of the parameter in which the scene takes
-        the seed of an episode. success: how an episode's is known: `statistic` (the scene records one of that name),
-        `end` (it ends with success only), or the least reward of a step that tells it. dt: s, one decision. fov:
-        degrees, the camera's. layout: of pictures, auto, hwc or chw. start_time, answer_time: s, to wait.
+        them. behaviour: its name, without team, where there are several; it is waited for. camera: name or number of
+        its sensor. parameters: of the environment, from the first reset on: numbers, or {uniform: [low, high]},
+        {gaussian: ...}, {multirange: ...}; engine: quality, resolution, target_frame_rate, capture_frame_rate.
+        player_seed: of Unity's random numbers; none: another for every player. seed_parameter: name of the parameter in
+        which the scene takes the seed of an episode. success: how an episode's is known: `statistic` (the scene records
+        one of that name), `end` (it ends with success only), or the least reward of a step that tells it. dt: s, one
+        decision. fov: degrees, the camera's. layout: of pictures, auto, hwc or chw. start_time, answer_time: s, to
+        wait.
         """
         _check(observation=(observation, OBSERVATIONS), actions=(actions, ACTIONS),
                render_mode=(render_mode, (None, *self.metadata["render_modes"])))
@@ -72,14 +74,15 @@ class UnityEnv(gymnasium.Env):
         port = (EDITOR_PORT if player is None else 0) if port is None else port
         if not (isinstance(port, int) and 0 <= port < 2 ** 16):
             raise ValueError(f"port is {port!r}; it must be a number from 0 (a free one) to 65535")
-        flags = ["-batchmode", *(["-nographics"] if no_graphics else []), *map(str, arguments)] if player else []
+        # Without -logFile - a player writes what it says, and why it dies, into a file that nobody looks for.
+        flags = ["-batchmode", "-logFile", "-", *(["-nographics"] if no_graphics else []), *map(str, arguments)]
         self.unity = UnityScene(player, port=port, arguments=flags, layout=layout, seed=self.player_seed,
                                 start_time=start_time, answer_time=answer_time)
         try:
             self.unity.side.set_engine({"time_scale": time_scale, **(engine or {})})
             self.unity.side.set_parameters(parameters or {}, self.player_seed)
             self.unity.reset()
-            self.behaviour = self._choose(behaviour)
+            self.behaviour = self._choose(behaviour, start_time)
             self.preset: Preset = chosen(preset, candidates, self.behaviour)
             self._tally = Tally(self.preset.success if success is None else success)
             self.dt = self.preset.dt if dt is None else float(dt)
@@ -114,9 +117,9 @@ class UnityEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """The next episode. options: {"parameters": {...}}, which Unity hears before it begins.
 
-        The seed reaches Unity only through `seed_parameter`. Where neither is given and the last episode had ended,
-        the next one has begun already; otherwise it is broken off, and Unity lets its agents act once with zeros
-        before they observe.
+        The seed reaches Unity only through `seed_parameter`; the seeds of the episodes after it are drawn from it.
+        Where neither is given and the last episode had ended, the next one has begun already; otherwise it is broken
+        off, and Unity lets its agents act once with zeros before they observe.
         """
         super().reset(seed=seed)
         unknown = [name for name in options or {} if name != "parameters"]
@@ -166,6 +169,8 @@ class UnityEnv(gymnasium.Env):
             self._advance(None)
         self._agent, self._over, self._fresh, self._shown = self._sight.agent, False, True, self._sight
         self._tally.begin(episode=True)
+        if self._seed_parameter:        # of the next episode, which Unity begins by itself; it keeps what it was told
+            self.unity.side.set_parameters({self._seed_parameter: int(self.np_random.integers(1 << SEED_BITS))})
 
     def _advance(self, taken: Action | None) -> Sight | None:
         """One exchange; agents that are not ours do nothing. The end of our episode, if it came."""
@@ -188,14 +193,24 @@ class UnityEnv(gymnasium.Env):
             return next((sight for sight in sights if sight.agent not in self._others), None)
         return same
 
-    def _choose(self, name: str) -> Behaviour:
+    def _choose(self, name: str, patience: float) -> Behaviour:
+        """patience: s, for one of that name to decide; until then nobody moves."""
         self.unity.wait()
-        known = {key.split("?")[0]: value for key, value in self.unity.behaviours.items()}
+        deadline = time.monotonic() + patience
+        while name and name not in self._known() and time.monotonic() < deadline:
+            self.unity.step({key: [neutral(sight.behaviour, sight.allowed) for sight in sights]
+                             for key, sights in self.unity.decisions.items()})
+        known = self._known()
         if name in known:
             return known[name]
         if name or len(known) != 1:
-            raise ValueError(f"behaviour {name!r}: the scene has {', '.join(map(repr, known))}; choose one")
+            waited = f" after {patience:g} s" if name else ""
+            raise ValueError(f"behaviour {name!r}: the scene has {', '.join(map(repr, known))}{waited}; choose one")
         return next(iter(known.values()))
+
+    def _known(self) -> dict[str, Behaviour]:
+        """Those that have decided so far, by name without team."""
+        return {key.split("?")[0]: value for key, value in self.unity.behaviours.items()}
 
     def _spaces(self) -> None:
         box = gymnasium.spaces.Box

@@ -10,6 +10,7 @@ from .scenes.unity import Behaviour, Sight
 from .scenes.unity_sight import as_bytes, fit, newest_rgb
 from .unity_presets import Preset
 
+REWARD = "reward/"      # statistics of such names are terms of the reward
 MASK = "mask"           # a sensor of this name shows the instrument, white on black
 
 
@@ -52,7 +53,8 @@ class Sensors:
     def picture(self, sight: Sight) -> Array:
         """The camera's newest frame, at its own size: (h, w, 3) uint8 RGB."""
         seen = as_bytes(sight.observation(self._camera))
-        return newest_rgb(seen, sight.message.observations[self._camera].mapping)
+        return newest_rgb(seen, sight.message.observations[self._camera].mapping,
+                          sight.behaviour.observations[self._camera].frames)
 
     def mask(self, sight: Sight, size: tuple[int, int] | None) -> Array:
         """Where the instrument is: (H, W) uint8, 1 = instrument, fitted as the picture is."""
@@ -90,7 +92,7 @@ class Tally:
     def terms(self, agent: float, group: float) -> dict[str, float]:
         """The reward's named terms: those that the scene records as Reward/<name>, and what is left of the agent's."""
         named = {key.split("/", 1)[1]: sum(values) for key, values in self._values.items()
-                 if key.lower().startswith("reward/")}
+                 if key.lower().startswith(REWARD)}
         return {"agent": agent - sum(named.values()), "group": group, **named}
 
     def told(self) -> dict[str, Any]:
@@ -103,5 +105,6 @@ class Tally:
         return found
 
     def _last(self, name: str) -> float | None:
-        """Of the statistic of that name, or at the end of a path: Episode/Success."""
-        return next((values[-1] for key, values in self._values.items() if key.split("/")[-1].lower() == name), None)
+        """Of the statistic of that name, or at the end of a path: Episode/Success. Not of a term of the reward."""
+        return next((values[-1] for key, values in self._values.items()
+                     if key.split("/")[-1].lower() == name and not key.lower().startswith(REWARD)), None)

@@ -33,9 +33,9 @@ COMMANDS = {
 }
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
-          "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
-          "sklearn": "learn", "rclpy": "ros", "rich": "monitor", "grpc": "unity", "google": "unity",
-          "google.protobuf": "unity"}
+          "pybullet": "sim", "threadpoolctl": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn",
+          "matplotlib": "learn", "sklearn": "learn", "rclpy": "ros", "rich": "monitor", "grpc": "unity",
+          "google": "unity", "google.protobuf": "unity"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,6 +51,7 @@ def arguments(words=None):
     add("--agents", type=int, default=1)
     add("--helper", action="store_true", help="a second behaviour, of one discrete agent without camera")
     add("--stagger", action="store_true", help="agent k decides in every k+1st step")
+    add("--late", type=int, default=0, help="messages before the point first decides; the helper does from the start")
     add("--new-ids", action="store_true", help="a new id for every episode, as older packages give")
     add("--alone", action="store_true", help="an ending in a message of its own, as with a decision period")
     add("--max-step", type=int, default=20)
@@ -80,8 +81,9 @@ class Agent:
 
     counter = 0
 
-    def __init__(self, name, actions, options, camera, rng):
+    def __init__(self, name, actions, options, camera, rng, parameters):
         self.name, (self.continuous, self.branches), self.rng = name, SPECS[actions], rng
+        self.parameters = parameters
         self.options, self.camera, self.frames = options, camera, []
         Agent.counter += 1
         self.id, self.taken = Agent.counter, None
@@ -91,6 +93,8 @@ class Agent:
         if self.options.new_ids:
             Agent.counter += 1
             self.id = Agent.counter
+        if "seed" in self.parameters:      # read anew for each episode, as unity/EpisodeAgent.cs does
+            self.rng = np.random.default_rng(int(self.parameters["seed"]))
         self.position = self.rng.uniform(0.3, 0.9, 3) * self.rng.choice([-1.0, 1.0], 3)
         self.steps, self.frames = 0, []
 
@@ -207,19 +211,19 @@ class Academy:
         if reply.header.status != OK:
             return 0
         self.hear(reply)
-        self.agents = [Agent("Scope?team=0", options.actions, options, options.size > 0, self.episodes(rng))
+        self.agents = [Agent("Scope?team=0", options.actions, options, options.size > 0, rng, self.log["parameters"])
                        for _ in range(options.agents)]
         if options.helper:
-            self.agents.append(Agent("Helper?team=0", "single", options, False, rng))
+            self.agents.append(Agent("Helper?team=0", "single", options, False, rng, self.log["parameters"]))
         for tick in range(10 ** 9):
             deciding = [agent for k, agent in enumerate(self.agents)
-                        if not options.stagger or tick % (k % options.agents + 1) == 0]
+                        if (not options.stagger or tick % (k % options.agents + 1) == 0)
+                        and (tick >= options.late or agent.name.startswith("Helper"))]
             reply = self.tell([], deciding)
             if reply.header.status != OK:
                 break
             if self.hear(reply):        # a forced reset: each acts with zeros, and nothing is told of it
                 for agent in self.agents:
-                    agent.rng = self.episodes(agent.rng)
                     agent.begin()
                     agent.act(None)
                 continue
@@ -303,11 +307,6 @@ class Academy:
     def record(self, name, value):
         payload = struct.pack("<i", len(name)) + name.encode() + struct.pack("<fi", value, 0)
         self.statistics += STATISTICS.bytes_le + struct.pack("<i", len(payload)) + payload
-
-    def episodes(self, rng):
-        """Random numbers of the episodes from now on."""
-        seed = self.log["parameters"].get("seed")
-        return rng if seed is None else np.random.default_rng(int(seed))
 
     def hear(self, reply):
         """Side channels of a reply; whether it resets."""

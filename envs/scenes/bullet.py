@@ -1,8 +1,10 @@
 """The only place that calls PyBullet: bodies to look at, and the endoscope's picture of them."""
 
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from .shapes import Mesh
 
 SCALE = 10.0            # Bullet units in a metre: its margins suit bodies of about one unit
 KEPT_BACKDROPS = 8      # pictures: two lenses in a few sizes
+KEPT_SHADERS = 8        # a field of view that is drawn for each episode brings new ones
 Colour = tuple[float, float, float, float]      # RGBA in [0, 1]
 
 
@@ -32,6 +35,8 @@ class Bullet:
         ambient: share of the albedo seen whatever the slope. deformable: whether there will be a `sheet`.
         """
         self._client = pybullet.connect(pybullet.DIRECT)
+        self._end = weakref.finalize(self, pybullet.disconnect, self._client)
+        self._end.atexit = False        # the process frees it by ending
         if deformable:
             pybullet.resetSimulation(pybullet.RESET_USE_DEFORMABLE_WORLD, physicsClientId=self._client)
             # A picture of a soft body is taken anew by stepSimulation only, which is to move nothing.
@@ -206,14 +211,20 @@ class Bullet:
         """What shades pictures of this size; made once, wherever the camera goes."""
         key = (camera.fov, camera.near, camera.far, height, width)
         if key not in self._shaders:
+            if len(self._shaders) >= KEPT_SHADERS:
+                self._shaders.clear()
             self._shaders[key] = EndoscopeShader(camera, self._light, height, width)
         return self._shaders[key]
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
-        if self._client >= 0:
-            pybullet.disconnect(self._client)
-            self._client = -1
+        self._end()
+        self._client = -1
+
+    def __reduce__(self) -> NoReturn:
+        """Two objects with one client would draw, and close, each other's world."""
+        raise TypeError("an environment is neither copied nor pickled: make another with the same id and options, and "
+                        "bring it there by other.set_state(env.get_state()), both unwrapped")
 
     def texture(self, image: Array) -> int:
         """Load (H, W, 3) uint8 RGB once for several bodies; its id."""

@@ -66,9 +66,10 @@ class SideChannels:
 
     def set_parameters(self, parameters: Mapping[str, Any], seed: int = 0) -> None:
         """Environment parameters: a number each, or {uniform: [low, high]}, {gaussian: [mean, deviation]},
-        {multirange: [[low, high], ...]}, from which Unity draws anew for each episode; seed: of those draws."""
-        for name, value in parameters.items():
-            self.send(PARAMETERS, _text(name) + _parameter(name, value, seed))
+        {multirange: [[low, high], ...]}, from which Unity draws anew for each episode; seed: of those draws.
+        ValueError for any other value; then none of them is sent."""
+        for payload in [_text(name) + _parameter(name, value, seed) for name, value in parameters.items()]:
+            self.send(PARAMETERS, payload)
 
     def set_property(self, name: str, value: float) -> None:
         """A float property, the channel of Unity's own older scenes."""

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 PORT_WORD = "--mlagents-port"
 QUIT_TIME = 5.0         # s, that a player has to quit by itself
+END_TIME = 1.0          # s, that it has after each signal
 LAST_WORDS = 300        # characters of what it printed, for an error
+UNPROXIED = "localhost,127.0.0.1"       # gRPC, on which Unity speaks to us, sends even these to an HTTP proxy
 
 
 def command_of(player: Any) -> list[str]:
@@ -44,7 +48,8 @@ class Player:
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the player
         try:
             self.process = subprocess.Popen([*words, *arguments, PORT_WORD, str(port)], stdin=subprocess.DEVNULL,
-                                            stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True)
+                                            stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True,
+                                            env=_environment())
         except OSError as error:
             self._printed.close()
             raise ValueError(f"player {words[0]} does not start: {error.strerror}") from error
@@ -69,11 +74,20 @@ class Player:
         self._printed.close()
 
 
+def _environment() -> dict[str, str]:
+    """Ours, with no proxy between the player and us."""
+    others = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    spared = {name: os.environ.get(name, others) for name in ("no_proxy", "no_grpc_proxy")}
+    return {**os.environ, **{name: f"{hosts},{UNPROXIED}".lstrip(",") for name, hosts in spared.items()}}
+
+
 def _end(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """With all that it started: behind a wrapper such as xvfb-run, the player is a child that would live on."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + END_TIME
+        with contextlib.suppress(ProcessLookupError, PermissionError):      # nobody is left of its group
+            os.killpg(process.pid, kind)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.01)

@@ -1,5 +1,6 @@
 """What Unity's agents observe, as arrays: PNG, several PNGs in a row, floats; rows and columns first, colours last."""
 
+import re
 import struct
 from collections.abc import Sequence
 from math import prod
@@ -12,6 +13,7 @@ from ..geometry import Array
 from .unity_wire import PNG
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+STACKING = re.compile(r"StackingSensor_size(\d+)_")     # how the C# names the sensor of a stack
 LARGEST = 64 * 2 ** 20      # numbers in one observation; more is a damaged message
 
 
@@ -29,6 +31,12 @@ class Observed(NamedTuple):
     def picture(self) -> bool:
         """Whether it is one."""
         return len(self.shape) == 3
+
+    @property
+    def frames(self) -> int:
+        """How many frames its name says that it stacks; 1 where it tells of none."""
+        told = STACKING.match(self.name)
+        return int(told[1]) if told else 1
 
 
 def observed(message: Any, channels_first: bool) -> Observed:
@@ -71,12 +79,14 @@ def as_bytes(picture: Array) -> Array:
     return cv2.convertScaleAbs(np.clip(picture, 0.0, 1.0), alpha=255.0).reshape(picture.shape)
 
 
-def newest_rgb(picture: Array, mapping: Sequence[int] = ()) -> Array:
+def newest_rgb(picture: Array, mapping: Sequence[int] = (), frames: int = 1) -> Array:
     """(H, W, C) uint8 of one camera, stacked or not, grey or not -> (H, W, 3) uint8: its newest frame in RGB.
 
-    mapping: how the colours travelled; a grey frame's plane is told three times there.
+    mapping: how the colours travelled; a grey frame's plane is told three times there. frames: in the stack, where
+    its name tells: three grey ones sent as floats look like one in colour otherwise.
     """
-    grey = picture.shape[2] % 3 != 0 or (len(mapping) >= 3 and mapping[0] == mapping[1])
+    channels = picture.shape[2]
+    grey = channels % 3 != 0 or channels == frames or (len(mapping) >= 3 and mapping[0] == mapping[1])
     return np.repeat(picture[:, :, -1:], 3, axis=2) if grey else np.ascontiguousarray(picture[:, :, -3:])
 
 

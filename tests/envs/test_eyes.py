@@ -39,6 +39,9 @@ def test_one_eye_may_be_asked_for_by_its_name_and_an_unknown_one_is_refused():
     env = gymnasium.make("surgrl/Reach-v0", image_size=(32, 32), eyes="depth")
     assert set(env.reset(seed=0)[0]) == {"proprio", "image", "depth"}
     env.close()
+    for eyes in (("right",), "depth"):
+        with pytest.raises(ValueError, match="eyes .* with observation 'state', which shows no picture"):
+            gymnasium.make("surgrl/Reach-v0", observation="state", eyes=eyes)
     with pytest.raises(ValueError, match="eyes 'xray'"):
         gymnasium.make("surgrl/Reach-v0", eyes=("xray",), disable_env_checker=True)
 

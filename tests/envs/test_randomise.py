@@ -113,11 +113,41 @@ def test_a_varied_state_is_a_value_too(name):
     env.close()
 
 
+def test_a_field_of_view_beyond_what_the_camera_can_see_is_refused_before_any_episode():
+    with pytest.raises(ValueError, match=r"fov_scale reaches 2.0; with this camera's 100 degrees .* not be above 1.7"):
+        gymnasium.make("surgrl/ColonNavigate-v0", randomise={"fov_scale": [1.6, 2.0]})
+    for name, most in (("surgrl/ColonNavigate-v0", 1.7), ("surgrl/Reach-v0", 2.0)):
+        env = gymnasium.make(name, image_size=(32, 32), randomise={"fov_scale": [most, most]})
+        env.reset(seed=0)
+        env.close()
+
+
+def test_a_field_of_view_that_varies_keeps_few_shaders():
+    env = gymnasium.make("surgrl/Reach-v0", image_size=(16, 16), randomise={"fov_scale": [0.9, 1.1]})
+    for seed in range(12):
+        env.reset(seed=seed)
+    assert len(env.unwrapped.scene.bullet._shaders) <= 8
+    env.close()
+
+
 def test_latency_delays_an_action_by_whole_steps():
     env = gymnasium.make("surgrl/Reach-v0", observation="state", randomise={"latency": [2, 2]})
     start = env.reset(seed=1)[0]["proprio"][:3]
     moved = [np.abs(env.step(np.array([0.5, 0, 0]))[0]["proprio"][:3] - start).max() for _ in range(3)]
     assert moved[:2] == [0, 0] and moved[2] > 5e-4
+    env.close()
+
+
+def test_a_late_action_is_the_one_that_was_given_though_its_array_is_used_again():
+    env = gymnasium.make("surgrl/Reach-v0", observation="state", randomise={"latency": [2, 2]})
+
+    def seen(reused):
+        found, buffer = [env.reset(seed=1)[0]["proprio"]], np.zeros(3)
+        for value in (1.0, -1.0, 0.0, 0.5, 0.0):
+            buffer[0] = value
+            found.append(env.step(buffer if reused else buffer.copy())[0]["proprio"])
+        return np.array(found)
+    assert np.array_equal(seen(True), seen(False))
     env.close()
 
 

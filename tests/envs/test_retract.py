@@ -1,11 +1,18 @@
 """Retract: what grasps, what exposes, what fails; and that sight by rays is what the endoscope sees."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
 
 from envs.scenes import bed, flap, lesion
 from envs.tasks.retract import EXPOSED, HOLD, SPEED, TEAR_STRAIN
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +216,15 @@ def test_what_is_drawn_is_the_sheet(env):
     drawn_rows, drawn_columns = np.nonzero(bodies == inner.scene._sheet_body)
     assert abs(drawn_rows.max() - rows.max()) < 2.5 and abs(drawn_columns.min() - columns.min()) < 2.5
     made.close()
+
+
+def test_a_seed_gives_the_same_episode_whatever_the_number_of_blas_threads():
+    code = ("import gymnasium; from envs.state import digest\n"
+            "env = gymnasium.make('envs:surgrl/Retract-v0', observation='state', randomise={'stiffness': [0.7, 1.4]})\n"
+            "env.reset(seed=7)\n"
+            "for _ in range(60): env.step(env.unwrapped.expert())\n"
+            "print(digest(env.unwrapped.get_state()))")
+    told = [subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
+                           env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+                           check=True).stdout for threads in ("1", "2")]
+    assert told[0] == told[1] != ""

@@ -1,11 +1,15 @@
 """What every registered task promises. A new id is picked up by itself."""
 
+import copy
+import gc
 import hashlib
+import pickle
 import subprocess
 import sys
 
 import gymnasium
 import numpy as np
+import pybullet
 import pytest
 from gymnasium.utils.env_checker import check_env
 
@@ -133,6 +137,37 @@ def test_rgb_array_renders_at_any_size(size):
 def test_an_impossible_option_is_refused_by_name(options):
     with pytest.raises((ValueError, gymnasium.error.Error), match=next(iter(options))):
         gymnasium.make("surgrl/Reach-v0", disable_env_checker=True, **options)
+
+
+def clients():
+    """How many worlds Bullet holds."""
+    gc.collect()
+    return sum(map(pybullet.isConnected, range(1024)))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_an_environment_that_is_refused_or_dropped_leaves_no_client(name):
+    before = clients()
+    with pytest.raises(ValueError, match="image_size"):
+        gymnasium.make(name, image_size=(8, 8))
+    gymnasium.make(name, observation="state").reset(seed=0)
+    assert clients() == before
+    made = gymnasium.make(name, observation="state")
+    made.close()
+    made.close()
+    assert clients() == before
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, pickle.dumps])
+def test_an_environment_is_not_copied_but_its_state_is_carried_over(state_env, twin):
+    with pytest.raises(TypeError, match=r"neither copied nor pickled: .* other.set_state\(env.get_state\(\)\)"):
+        twin(state_env)
+
+
+def test_a_reset_option_is_refused_by_name(state_env):
+    with pytest.raises(ValueError, match="reset option 'colour' is unknown; allowed: none"):
+        state_env.reset(seed=0, options={"colour": "red"})
+    state_env.reset(seed=0, options={})
 
 
 def test_state_observation_draws_no_picture(state_env):

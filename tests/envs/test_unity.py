@@ -9,7 +9,9 @@ import pytest
 import envs  # noqa: F401  registers the ids
 from envs.make import colon_navigate, retract
 from envs.scenes.unity import Action, PlayerError, UnityScene
+from envs.scenes.unity_channels import Statistic
 from envs.unity_presets import PRESETS
+from envs.unity_sensors import Tally
 from tests.unity_player import Beside
 
 IDS = sorted(name for name in gymnasium.registry if name.startswith("surgrl/Unity"))
@@ -75,6 +77,20 @@ def test_every_kind_of_action_is_taken_in_both_forms(kind, space):
         env.reset()
         assert env.action_space == space
         live(env, 5)
+
+
+@pytest.mark.parametrize("kind, choices", [("continuous", None), ("hybrid", np.array([0, 0]))])
+def test_numbers_out_of_range_are_refused_as_ones_own_too(kind, choices):
+    with played("--actions", kind, "--size", "16", image_size=(16, 16), actions="native") as (env, player):
+        env.reset()
+        numbers = np.zeros(2 + (choices is None))
+        for wrong in (5.0, np.nan, -1.001):
+            numbers[0] = wrong
+            with pytest.raises(ValueError, match=r"leaves \[-1, 1\]"):
+                env.step(numbers if choices is None else (numbers, choices))
+        numbers[0] = np.nextafter(np.float32(1), np.float32(2))     # of rounding, as in the other form
+        env.step(numbers if choices is None else (numbers, choices))
+        assert player.log["acted"] == 1
 
 
 def test_a_choice_that_is_forbidden_gives_way_to_the_nearest_and_is_refused_as_ones_own():
@@ -147,6 +163,18 @@ def test_success_is_known_as_one_says(success, won):
         assert info["success"] is won and info["failure"] is not won
 
 
+def test_a_term_of_the_reward_is_neither_cost_nor_distance_nor_success():
+    tally = Tally("statistic")
+    tally.begin(episode=True)
+    tally.hear({"Reward/cost": [Statistic(-0.1, "sum")], "cost": [Statistic(1.0, "most_recent")],
+                "reward/Success": [Statistic(0.0, "sum")], "Episode/Success": [Statistic(1.0, "average")],
+                "Reward/distance": [Statistic(-0.3, "sum")]})
+    tally.judge(0.0, False)
+    told = tally.told()
+    assert told["cost"] == 1.0 and "distance" not in told and tally.won
+    assert tally.terms(-0.4, 0.0) == {"agent": 0.0, "group": 0.0, "cost": -0.1, "Success": 0.0, "distance": -0.3}
+
+
 def test_parameters_engine_and_seeds_reach_the_scene():
     with played("--size", "16", image_size=(16, 16), parameters={"stiffness": 2.5, "fat": {"uniform": [0, 1]}},
                 seed_parameter="seed", player_seed=41, time_scale=5, engine={"quality": 1}) as (env, player):
@@ -158,6 +186,30 @@ def test_parameters_engine_and_seeds_reach_the_scene():
         assert np.array_equal(first["image"], again["image"]) and np.array_equal(first["proprio"], again["proprio"])
         assert not np.array_equal(first["proprio"], other["proprio"])
         assert player.log["parameters"]["stiffness"] == 3 and player.log["parameters"]["seed"] < 2 ** 24
+
+
+def test_of_parameters_that_are_refused_none_reaches_the_scene():
+    with played("--size", "16", image_size=(16, 16)) as (env, player):
+        env.reset()
+        with pytest.raises(ValueError, match="parameter fat is 'x'"):
+            env.reset(options={"parameters": {"stiffness": 9.0, "fat": "x"}})
+        env.step(np.zeros(3))
+        assert player.log["parameters"] == {}
+
+
+def test_episodes_after_a_seed_are_others_and_the_same_again():
+    with played("--size", "16", "--max-step", "3", image_size=(16, 16), seed_parameter="seed") as (env, player):
+        def starts(seed):
+            found = [env.reset(seed=seed)[0]["proprio"][:3]]
+            for broken_off in (False, False, True, False):
+                over = False
+                while not over:
+                    over = any(env.step(np.zeros(3))[2:4]) or broken_off
+                found.append(env.reset()[0]["proprio"][:3])
+            return np.array(found)
+        first, again, other = starts(5), starts(5), starts(6)
+        assert np.array_equal(first, again) and len(np.unique(np.concatenate([first, other]), axis=0)) == 10
+        assert player.log["resets"] == 1 + 2 * 3        # seeds, and what is broken off; no other
 
 
 def test_agents_and_behaviours_beside_ours_are_answered_and_do_not_disturb():
@@ -175,6 +227,13 @@ def test_several_behaviours_have_to_be_chosen_from():
     with pytest.raises(ValueError, match="behaviour '': the scene has 'Scope', 'Helper'; choose one"):
         gymnasium.make("surgrl/Unity-v0", port=player.port)
     player.join(10)
+
+
+def test_a_named_behaviour_that_decides_late_is_waited_for():
+    with played("--helper", "--late", "4", "--size", "16", behaviour="Scope", image_size=(16, 16)) as (env, _):
+        obs, _ = env.reset()
+        assert env.unwrapped.behaviour.name == "Scope?team=0" and obs["proprio"][3] == 0
+        assert [obs["proprio"][3] for obs, *_ in live(env, 3)] == [1, 2, 3]
 
 
 def test_a_scene_drives_every_agent_of_every_behaviour():
@@ -301,7 +360,8 @@ def test_a_player_that_may_not_be_executed_or_is_no_program_is_told(tmp_path):
     ({"success": "maybe"}, "success is 'maybe'"), ({"dt": -1}, "dt is -1"), ({"preset": "x"}, "preset 'x' is unknown"),
     ({"preset": "dvc"}, "not the scene of preset 'dvc'"), ({"engine": {"shadows": 1}}, "engine setting 'shadows'"),
     ({"parameters": {"a": "b"}}, "parameter a is 'b'"), ({"camera": "Eye"}, r"camera 'Eye': .*\['EndoCam'\]"),
-    ({"behaviour": "Arm"}, "behaviour 'Arm': the scene has 'Scope'"), ({"time_scale": "fast"}, "time_scale is 'fast'")])
+    ({"behaviour": "Arm", "start_time": 0.5}, "behaviour 'Arm': the scene has 'Scope' after 0.5 s"),
+    ({"time_scale": "fast"}, "time_scale is 'fast'")])
 def test_an_option_that_does_not_fit_the_scene_is_refused_and_unity_quits(options, told):
     player = Beside("--size", "16")
     with pytest.raises(ValueError, match=told):

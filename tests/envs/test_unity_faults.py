@@ -29,6 +29,14 @@ def left(before):
     return set(threading.enumerate()) - before
 
 
+def running(player):
+    """Whether a process, by its folder in /proc, still runs; one that has ended waits there for its new parent."""
+    try:
+        return (player / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def until_lost(env):
     """Steps until the player is lost; the error, and the seconds that its step took."""
     env.reset()
@@ -77,6 +85,22 @@ def test_a_player_that_hangs_is_told_after_the_time_that_it_is_given_and_ended()
     assert process.poll() is not None
 
 
+@pytest.mark.parametrize("gone", [False, True])     # whether the wrapper has ended already
+def test_a_player_behind_a_wrapper_ends_too(gone, tmp_path):
+    wrapper = tmp_path / "wrapper.sh"
+    words = " ".join(PLAYER)
+    wrapper.write_text(f'#!/bin/sh\n{words} --hang-after 3 "$@" &\necho $! > {tmp_path}/player\nwait\n')
+    wrapper.chmod(0o755)
+    env = gymnasium.make("surgrl/Unity-v0", player=str(wrapper), answer_time=3.0, **SMALL)
+    player = Path("/proc", (tmp_path / "player").read_text().strip())
+    if gone:
+        env.unwrapped.unity._player.process.kill()
+    until_lost(env)
+    assert running(player)
+    env.close()
+    assert not running(player)
+
+
 def test_a_player_that_never_connects_is_told_and_ended():
     before = set(threading.enumerate())
     with pytest.raises(PlayerError, match="no player from Unity within 2 s"):
@@ -87,6 +111,23 @@ def test_a_player_that_never_connects_is_told_and_ended():
 def test_a_player_that_ends_before_it_connects_is_told_at_once():
     with pytest.raises(PlayerError, match="exited with code 3; it said last: no licence"):
         gymnasium.make("surgrl/Unity-v0", player=[sys.executable, "-c", "print('no licence'); raise SystemExit(3)"])
+
+
+def test_a_player_is_told_to_say_its_last_words_to_us_before_ones_own_arguments():
+    tells = [sys.executable, "-c", "import sys; print(*sys.argv[1:]); raise SystemExit(3)"]
+    with pytest.raises(PlayerError, match=r"said last: -batchmode -logFile - -logFile mine.log --mlagents-port \d+"):
+        gymnasium.make("surgrl/Unity-v0", player=tells, arguments=["-logFile", "mine.log"])
+
+
+def test_a_player_connects_past_an_http_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for others in (None, "mirror.local"):
+        if others:
+            monkeypatch.setenv("no_proxy", others)
+            monkeypatch.setenv("no_grpc_proxy", others)
+        env = gymnasium.make("surgrl/Unity-v0", player=PLAYER, start_time=20.0, **SMALL)
+        env.reset()
+        env.close()
 
 
 def test_a_player_that_draws_nothing_is_told_before_anybody_learns_from_it():

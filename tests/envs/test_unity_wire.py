@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 
-from envs.scenes.unity import Action, PlayerError, UnityScene
+from envs.scenes.unity import Action, Behaviour, PlayerError, Sight, UnityScene
 from envs.scenes.unity_channels import STATISTICS, SideChannels, heard
 from envs.scenes.unity_link import UnityLink
 from envs.scenes.unity_sight import decode, fit, newest_rgb, observed, split
 from envs.scenes.unity_wire import METHOD, QUIT, SERVICE, UnityMessage, message_class
+from envs.unity_presets import chosen
+from envs.unity_sensors import Sensors
 from tests.unity_player import png
 
 RECORDED = sorted((Path(__file__).parent / "unity").glob("*.jsonl"))
@@ -183,6 +185,19 @@ def test_all_channels_say_what_they_are_told():
 def test_a_parameter_that_unity_cannot_take_is_refused(name, value, told):
     with pytest.raises(ValueError, match=told):
         SideChannels().set_parameters({name: value})
+
+
+def test_a_stack_of_grey_frames_sent_as_floats_is_known_by_its_name():
+    for name, frames, shown in (("StackingSensor_size3_EndoCam", 3, [230] * 3), ("EndoCam", 3, [26, 128, 230]),
+                                ("StackingSensor_size6_EndoCam", 6, [230] * 3),
+                                ("StackingSensor_size2_EndoCam", 6, [26, 128, 230])):
+        planes = np.repeat(np.float32([0.1, 0.5, 0.9] * (frames // 3)), 16)
+        message = UnityMessage()
+        info = message.output.rl.agents.add().value.value.add()
+        info.observations.add(name=name, shape=[frames, 4, 4]).floats.data.extend(planes.tolist())
+        behaviour = Behaviour("Scope", (observed(info.observations[0], True),), 3, ())
+        sensors = Sensors(behaviour, chosen("none", (), behaviour), camera=0, needed=True)
+        assert sensors.picture(Sight(1, behaviour, info, ()))[0, 0].tolist() == shown, name
 
 
 def picture_message(**fields):
