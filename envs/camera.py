@@ -10,6 +10,7 @@ from .geometry import Array, look_at
 
 WIDEST = 170            # degrees, of a field of view: a pinhole's picture has no end at 180
 
+
 @dataclass(frozen=True)
 class Camera:
     """An endoscope's camera in the world. Its frame is optical: x right, y down, z forward."""

@@ -27,8 +27,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 from ros_nodes.transport import CONFIG, profile, profile_variables
-from surgrl.node_parameters import gate_and_policy
 from surgrl.policy.errors import UserError
+from surgrl.policy.node_parameters import gate_and_policy
 
 RESPAWN = 5.0       # s, until a node that ended is started again: by then nobody counts it as a publisher any more
 ARGUMENTS = (

@@ -15,8 +15,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from ros_nodes.transport import CONFIG
-from surgrl.node_parameters import gate_and_policy, parameters_of
 from surgrl.policy.errors import UserError
+from surgrl.policy.node_parameters import gate_and_policy, parameters_of
 
 ARGUMENTS = (
     ("task", "", str, "Gymnasium id to simulate; the bundle must be made for it; empty: as simulation_params says"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .node_parameters import gate_and_policy
 from .node_process import NodeProcess, parameter_file
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
+from .policy.node_parameters import gate_and_policy
 from .policy.transport import choose_local
 from .pretrained import find_bundle
 from .ros_graph import NODES, Graph, domain_number

@@ -14,7 +14,8 @@ ROBOT = {"numpy", "yaml", "cv2", "onnxruntime", *sys.stdlib_module_names}
 # folder -> what of ours, beside itself, its files may import
 WALLS = {"envs": (), "models": (), "surgrl/policy": (), "surgrl": ("models",),
          # recordings, video: read with PyAV, and bags with mcap and rosbags, by video_node, which is no part of a robot
-         "ros_nodes": ("surgrl.policy", "surgrl.pretrained", "surgrl.recordings", "surgrl.ahead", "surgrl.bag_writer"),
+         "ros_nodes": ("surgrl.policy", "surgrl.pretrained", "surgrl.recordings", "surgrl.view", "surgrl.ahead",
+                      "surgrl.bag_writer"),
          "launch": ("surgrl.policy", "surgrl.pretrained", "ros_nodes")}
 TRAINING = {"torch", "gymnasium", "pybullet"}
 

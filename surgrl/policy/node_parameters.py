@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from .policy.errors import UserError
+from .errors import UserError
 
 SHOWN = "ros_nodes/config/policy.yaml shows one"
 
