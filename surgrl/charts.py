@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend must be chosen first
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import NullLocator  # noqa: E402
 
 from .palette import ACCENT, INK, SECOND, SERIES, SOFT  # noqa: E402
 from .records import Group, aligned, success_curve  # noqa: E402
@@ -20,6 +21,7 @@ matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "surgrl", "font.
 AXES = {"step": "environment steps of its own", "seconds": "minutes of training", "update": "learning steps"}
 SCALES = {"step": 1, "seconds": 60, "update": 1}
 POINTS = 200            # of a curve of metrics: more are not seen, and make the page large
+UNEQUAL = 6             # longest over shortest training above which their common axis is logarithmic
 LOG_RANGE = 30          # largest over smallest value above which a positive metric is shown by its logarithm
 COLUMNS = 4             # of small multiples
 
@@ -28,11 +30,12 @@ def success_curves(groups: Sequence[Group], axes: Sequence[str] = ("step", "seco
     """Success of every group over steps and over wall time, each a line in its 95 % interval."""
     figure, panels = plt.subplots(1, len(axes), figsize=(11, 3.4), layout="constrained", sharey=True, squeeze=False)
     for name, axis in zip(axes, panels[0], strict=True):
-        longest = 0.0
+        lengths, first = [], np.inf
         for k, group in enumerate(groups):
             curve, (colour, style) = success_curve(group, name), series(k)
             x = curve.x / SCALES[name]
-            longest = max(longest, *x, 0.0)
+            lengths.append(max(*x, 0.0))
+            first = min(first, *x[x > 0], np.inf)
             axis.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
             if len(x) == 1:         # trained first, evaluated once
                 axis.errorbar(x, curve.mean, yerr=np.maximum([curve.mean - curve.low, curve.high - curve.mean], 0),
@@ -40,12 +43,25 @@ def success_curves(groups: Sequence[Group], axes: Sequence[str] = ("step", "seco
             axis.plot(x, curve.mean, color=colour, linestyle=style, linewidth=1.8, marker="o", markersize=3.5,
                       label=group.label)
         axis.set_ylim(-0.03, 1.05)
-        axis.set_xlim(-0.03 * (longest or 1), 1.03 * (longest or 1))       # from 0 on, whole markers
+        _from_zero(axis, lengths, first)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _dress(axis, "success on unseen seeds, 95 % interval", AXES[name])
     if legend:
         _legend(figure, panels[0][0])
     return _svg(figure)
+
+
+def _from_zero(axis: Axes, lengths: Sequence[float], first: float) -> None:
+    """From 0 to the end of the longest curve; by the logarithm from `first` on, where a short one would be a speck."""
+    longest = max(lengths, default=0.0) or 1.0
+    if longest > UNEQUAL * min((length for length in lengths if length > 0), default=longest):
+        axis.set_xscale("symlog", linthresh=first, linscale=0.5)
+        axis.set_xlim(-0.1 * first, 1.15 * longest)
+        axis.set_xticks([0, *(first * 3.0 ** k for k in range(20) if first * 3.0 ** k <= longest)])
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value / 1000:.2g}k")
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_xlim(-0.03 * longest, 1.03 * longest)         # whole markers
 
 
 def metric_curves(groups: Sequence[Group], names: Sequence[str], titles: Sequence[str] | None = None,
