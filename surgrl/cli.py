@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,9 @@ COMMANDS = {
     "list": ("listing", "tasks, agents, objectives, encoders, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
+# command -> where its key=value words go, which may stand anywhere behind its first word
+ASSIGNED = {"train": "overrides", "pretrain": "sources", "demos": "options", "play": "options", "demo": "overrides"}
+ASSIGNMENT = re.compile(r"\w[\w.]*=", re.ASCII)
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
           "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
@@ -54,7 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _refuse(_missing(name, error))
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args, left = parser.parse_known_args(argv)      # argparse takes what is optional together, before the next option
+    if args.command in ASSIGNED:
+        getattr(args, ASSIGNED[args.command]).extend(word for word in left if ASSIGNMENT.match(word))
+        left = [word for word in left if not ASSIGNMENT.match(word)]
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     try:
         return int(args.run(args) or 0)
     except UserError as error:
