@@ -35,6 +35,10 @@ COMMANDS = {
 # command -> where its key=value words go, which may stand anywhere behind its first word
 ASSIGNED = {"train": "overrides", "pretrain": "sources", "demos": "options", "play": "options", "demo": "overrides"}
 ASSIGNMENT = re.compile(r"\w[\w.]*=", re.ASCII)
+# why a path cannot be used -> in words
+UNUSABLE = {errno.EEXIST: "is a file, where a folder is needed", errno.ENOTDIR: "would lie within a file",
+            errno.EISDIR: "is a folder, where a file is needed", errno.ENOENT: "is not there, or cannot be made",
+            errno.EPERM: "takes no files", errno.ENAMETOOLONG: "is too long a name"}
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
           "pybullet": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn", "matplotlib": "learn",
@@ -81,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if isinstance(error, ConnectionError) and error.errno is None:     # a scene of another process; it says which
             return _refuse(str(error))
+        place = error.filename2 or error.filename       # of two, what a scratch file was to become
+        if error.errno in UNUSABLE and place:
+            return _refuse(f"{os.fsdecode(place)}: {UNUSABLE[error.errno]}; name another place")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""

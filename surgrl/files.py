@@ -13,7 +13,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; it takes the name of `path` when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    with _told_of(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     scratch = Path(name)
     try:
@@ -31,7 +32,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty scratch folder; it replaces the folder `path` when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    with _told_of(path):
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield scratch
         scratch.chmod(0o755)
@@ -44,3 +46,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             os.replace(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """An OSError within names the path that was asked for, not its scratch file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise

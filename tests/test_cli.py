@@ -127,3 +127,16 @@ def test_every_extra_that_a_refusal_names_is_one_that_setup_cfg_offers():
     text = (Path(__file__).parents[1] / "setup.cfg").read_text()
     offered = text[text.index("[options.extras_require]"):]
     assert all(f"\n{extra} =" in offered for extra in EXTRAS.values())
+
+
+@pytest.mark.parametrize(("out", "told"), [
+    ("afile/a.csv", "afile: is a file, where a folder is needed"),
+    ("afile/below/a.csv", "afile/below: would lie within a file"),
+    ("afolder", "afolder: is a folder, where a file is needed"),
+    ("/proc/a.csv", "/proc/a.csv: is not there, or cannot be made"), ("a" * 300, "is too long a name")])
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path, out, told):
+    (tmp_path / "afile").touch()
+    (tmp_path / "afolder").mkdir()
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    assert_refused(surgrl("audit", "a.jsonl", "--csv", out, cwd=tmp_path), told, "name another place")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "afile", "afolder"]
