@@ -53,6 +53,14 @@ def row(text, start, part):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def test_what_is_no_trainings_run_is_left_out(tmp_path, make_run, capsys):
+    docs, demo = tmp_path / "docs", tmp_path / "demo"
+    demo.mkdir()
+    assert results.main([str(make_run(tmp_path / "runs", "reach")), str(demo)], docs) == 0
+    assert capsys.readouterr().err == f"left out, as no training's run: {demo}\n"
+    assert [path.name for path in (docs / "results").iterdir()] == ["reach-s1"]
+
+
 def test_a_method_is_told_with_seeds_scores_gaps_steps_time_and_config(page):
     text = (page / "results.md").read_text()
     name, seeds, clean, other, looks, seen, gap, steps, updates, minutes, config = row(text, "drqv2 + dear", "Reach")
