@@ -1,7 +1,6 @@
 """`surgrl disentangle RUN`: does one half of the latent tell the instrument and nothing else, the other the rest?"""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from models.objectives.dear import Dear
 from models.sight import Sight
 
 from .disentanglement import dci, factor_vae, mig, principal
-from .files import atomic_file
+from .files import atomic_file, write_json
 from .interventions import Pictures, Sampler
 from .policy.errors import UserError
 from .policy.image import stacked
@@ -143,8 +142,7 @@ def run(args: argparse.Namespace) -> None:
                         "400 pictures or none, and seed 0 or above")
     out = Path(args.out) if args.out else Path(args.run_folder) / "disentangle"
     found, picture = disentangle(Path(args.run_folder), args.pairs, args.pictures, args.seed)
-    with atomic_file(out / "disentangle.json") as path:
-        path.write_text(json.dumps(found, indent=1))
+    write_json(out / "disentangle.json", found)
     with atomic_file(out / "disentangle.png") as path:
         picture(path)
     print(_table(found))

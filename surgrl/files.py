@@ -1,11 +1,14 @@
 """Writes that are whole or not there at all: a crash or a full disk leaves the old file in place."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -46,6 +49,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             os.replace(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write plain data as JSON (see json_text); whole or not at all."""
+    with atomic_file(path) as scratch:
+        scratch.write_text(json_text(data, indent=1))
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """Plain data as JSON, null for NaN and the infinities, which JSON has no word for."""
+    return json.dumps(_sound(data), indent=indent, allow_nan=False)
+
+
+def _sound(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _sound(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_sound(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 @contextmanager

@@ -39,13 +39,16 @@ class Record:
         return float(max(told, default=np.nan))
 
     def measured(self, name: str) -> Any:
-        """What `<folder>/<name>.json` holds, or that file in a folder of its name; None where it was not measured."""
+        """What `<folder>/<name>.json` holds, or that file in a folder of its name; None where it was not measured.
+
+        Numbers that JSON has no word for, nulls there, are NaN.
+        """
         places = [self.folder / f"{name}.json", self.folder / name / f"{name}.json"]
         path = next((path for path in places if path.is_file()), None)
         if path is None:
             return None
         try:
-            return json.loads(path.read_text())
+            return _numbers(json.loads(path.read_text()))
         except ValueError as error:
             raise UserError(f"{path}: not readable as JSON ({error}); remove it and measure anew") from error
 
@@ -257,6 +260,15 @@ def _sorted(x: Array, y: Array) -> tuple[Array, Array]:
     sound = np.isfinite(x) & np.isfinite(y)
     places, first = np.unique(x[sound][::-1], return_index=True)
     return places, y[sound][::-1][first]
+
+
+def _numbers(told: Any) -> Any:
+    """What JSON tells, NaN for null."""
+    if isinstance(told, dict):
+        return {key: _numbers(value) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_numbers(value) for value in told]
+    return np.nan if told is None else told
 
 
 def _of_training(folder: Path) -> bool:

@@ -31,7 +31,7 @@ def page(tmp_path, make_run):
     attack = {"aim": "action", "rows": [{"budget": 0, "attack": score(0.9), "control": score(0.9)},
                                         {"budget": 4, "attack": score(0.2), "control": score(0.85)}]}
     halves = {"targets": {"agent_ratio": ">= 50"}, "trained": {"agent_ratio": 60.0, "mask_iou": float("nan")},
-              "untrained": {"agent_ratio": 1.5}}
+              "untrained": {"agent_ratio": 1.5, "mask_iou": None}}
     other = {"eval-test-full": {"policy": score(0.5)}, "eval-train-seeds": {"policy": score(1.0)}}
     runs = tmp_path / "runs"
     folders = [make_run(runs, "reach-dear", seed=1, measured=measured(0.9, attack=attack, disentangle=halves, **other)),
