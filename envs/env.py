@@ -61,7 +61,8 @@ class SurgicalEnv(gymnasium.Env):
         stray = np.float32([self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio])
         low, high = (np.float32([channel[end] for channel in scene.proprio]) for end in (2, 3))
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(low - stray, high + stray)}
-        self._eyes = Eyes((eyes,) if isinstance(eyes, str) else tuple(eyes), self.image_size)
+        alone = isinstance(eyes, str) or not isinstance(eyes, Iterable)
+        self._eyes = Eyes((eyes,) if alone else tuple(eyes), self.image_size)
         if self._with_image:
             spaces |= self._eyes.spaces(scene.camera.far)
         else:
