@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from models.agent import Agent
 from models.objectives.dear import Dear
@@ -171,7 +172,8 @@ def disentangle(folder: Path, pairs: int, pictures: int, seed: int) -> tuple[dic
             found[name] = asdict(sensitivity(seeing, shown, truth))
         if pictures:
             moments, factors, names = sampler.factors(states, rng)
-            for name, seeing in eyes.items():
+            for name, seeing in tqdm(eyes.items(), desc="MIG, DCI, FactorVAE", unit="encoder", leave=False,
+                                     dynamic_ncols=True):
                 found[name] |= metrics(seeing, moments, factors, names)
     finally:
         sampler.close()
