@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _missing(command: str, error: ModuleNotFoundError) -> str:
     return (f"`surgrl {command}` needs the package {error.name!r}, which is not installed: "
-            f"pip install 'surgrl[{EXTRAS.get(str(error.name), 'all')}]'")
+            f"pip install '.[{EXTRAS.get(str(error.name), 'all')}]' in surgrl's folder")
 
 
 def _refuse(text: str) -> int:

@@ -111,9 +111,11 @@ def test_no_command_and_an_unknown_one_are_a_matter_of_usage():
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it():
-    assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install 'surgrl[video]'")
-    assert_refused(surgrl("monitor", "--once", "1", without=["rich"]), "'rich'", "pip install 'surgrl[monitor]'")
-    assert_refused(surgrl("monitor", "--json", without=["rclpy"]), "rclpy is not installed", "'surgrl[ros]'")
+    assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install '.[video]' in surgrl's folder")
+    assert_refused(surgrl("monitor", "--once", "1", without=["rich"]), "'rich'", "pip install '.[monitor]'")
+    assert_refused(surgrl("monitor", "--json", without=["rclpy"]), "rclpy is not installed", "[ros]'")
+    said = surgrl("list", without=["torch", "gymnasium"]).stdout
+    assert "pip install '.[sim]' in surgrl's folder" in said and "pip install '.[learn]' in surgrl's folder" in said
 
 
 @pytest.mark.parametrize(("words", "told"), [
