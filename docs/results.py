@@ -24,7 +24,7 @@ from surgrl.files import atomic_file, atomic_folder
 from surgrl.intervals import t_half
 from surgrl.measure import HELD_OUT, fill
 from surgrl.policy.errors import UserError
-from surgrl.records import Group, Pooled, Record, by_task, pooled, read_groups
+from surgrl.records import Group, Pooled, Record, by_task, of_trainings, pooled, read_groups
 from surgrl.run import PROGRESS
 
 DOCS = Path(__file__).parent
@@ -65,7 +65,7 @@ def main(words: Sequence[str] | None = None, docs: Path = DOCS) -> int:
         parser.error(f"--episodes is {args.episodes}, --jobs {args.jobs}; both must be at least 1")
     failed: list[str] = []
     try:
-        given = [record for group in read_groups(args.runs) for record in group.records]
+        given = [record for group in read_groups(of_trainings(args.runs)) for record in group.records]
         if args.measure:
             failed = fill(given, args.episodes, args.jobs)
         for record in given:

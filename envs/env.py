@@ -65,7 +65,7 @@ class SurgicalEnv(gymnasium.Env):
         stray = np.float32([self._staging.randomiser.sight * (channel.unit == "m") for channel in scene.proprio])
         low, high = (np.float32([channel[end] for channel in scene.proprio]) for end in (2, 3))
         spaces: dict[str, gymnasium.Space] = {"proprio": gymnasium.spaces.Box(low - stray, high + stray)}
-        eyes = (eyes,) if isinstance(eyes, str) else tuple(eyes)
+        eyes = (eyes,) if isinstance(eyes, str) or not isinstance(eyes, Iterable) else tuple(eyes)
         self._eyes = Eyes(eyes, self.image_size)
         if self._with_image:
             spaces |= self._eyes.spaces(scene.camera.far)

@@ -125,9 +125,9 @@ def load_randomiser(source: str | Mapping[str, Any]) -> Randomiser:
     if isinstance(source, Mapping):
         return Randomiser(source)
     levels = yaml.safe_load(LEVELS.read_text())
-    if source in levels:
+    if isinstance(source, str) and source in levels:
         return Randomiser(levels[source], source)
-    if not Path(source).is_file():
+    if not (isinstance(source, str | Path) and Path(source).is_file()):
         raise ValueError(f"randomise {source!r} is neither a level ({', '.join(levels)}) nor a YAML file")
     try:
         ranges = yaml.safe_load(Path(source).read_text())

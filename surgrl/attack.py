@@ -4,7 +4,6 @@ FGSM (Goodfellow et al. 2015, arXiv:1412.6572): x' = x + eps sign(dJ/dx), beside
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from models.heads import Critic
 from models.symmetry import SymmetricCritic
 
 from .evaluate import AgentPolicy, Score, evaluate, open_policy
-from .files import atomic_file
+from .files import atomic_file, write_json
 from .policy.errors import UserError
 from .policy.spec import Array
 from .world import FIRST_UNSEEN_SEED
@@ -139,8 +138,7 @@ def run(args: argparse.Namespace) -> None:
     found: dict[str, Any] = {"run": Path(args.run_folder).resolve().name, "aim": args.aim, "episodes": args.episodes,
                              "seed": args.seed, "rows": [{"budget": row.budget, "attack": row.attack.row(),
                                                           "control": row.control.row()} for row in rows]}
-    with atomic_file(out / "attack.json") as path:
-        path.write_text(json.dumps(found, indent=1))
+    write_json(out / "attack.json", found)
     from .attack_picture import draw
     with atomic_file(out / "attack.png") as path:
         draw(path, [row.budget for row in rows], {f"FGSM on the {args.aim}": [row.attack for row in rows],

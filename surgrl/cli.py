@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,13 @@ COMMANDS = {
     "list": ("listing", "tasks, agents, objectives, encoders, configs and bundles that are here"),
     "demo": ("demo", "the whole path: train, evaluate, export, serve over ROS 2, replay, report"),
 }
+# command -> where its key=value words go, which may stand anywhere behind its first word
+ASSIGNED = {"train": "overrides", "pretrain": "sources", "demos": "options", "play": "options", "demo": "overrides"}
+ASSIGNMENT = re.compile(r"\w[\w.]*=", re.ASCII)
+# why a path cannot be used -> in words
+UNUSABLE = {errno.EEXIST: "is a file, where a folder is needed", errno.ENOTDIR: "would lie within a file",
+            errno.EISDIR: "is a folder, where a file is needed", errno.ENOENT: "is not there, or cannot be made",
+            errno.EPERM: "takes no files", errno.ENAMETOOLONG: "is too long a name"}
 # package -> the extra that brings it
 EXTRAS = {"av": "video", "mcap": "video", "rosbags": "video", "pyarrow": "video", "gymnasium": "sim",
           "pybullet": "sim", "threadpoolctl": "sim", "torch": "learn", "onnx": "learn", "onnxscript": "learn",
@@ -54,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _refuse(_missing(name, error))
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args, left = parser.parse_known_args(argv)      # argparse takes what is optional together, before the next option
+    if args.command in ASSIGNED:
+        getattr(args, ASSIGNED[args.command]).extend(word for word in left if ASSIGNMENT.match(word))
+        left = [word for word in left if not ASSIGNMENT.match(word)]
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     try:
         return int(args.run(args) or 0)
     except UserError as error:
@@ -72,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if isinstance(error, ConnectionError) and error.errno is None:     # a scene of another process; it says which
             return _refuse(str(error))
+        place = error.filename2 or error.filename       # of two, what a scratch file was to become
+        if error.errno in UNUSABLE and place:
+            return _refuse(f"{os.fsdecode(place)}: {UNUSABLE[error.errno]}; name another place")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f" ({error.filename})" if error.filename else ""
@@ -81,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _missing(command: str, error: ModuleNotFoundError) -> str:
     return (f"`surgrl {command}` needs the package {error.name!r}, which is not installed: "
-            f"pip install 'surgrl[{EXTRAS.get(str(error.name), 'all')}]'")
+            f"pip install '.[{EXTRAS.get(str(error.name), 'all')}]' in surgrl's folder")
 
 
 def _refuse(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from .demos import read_demo, write_demo
+from .demo_file import read_demo, write_demo
 from .files import atomic_folder
 from .policy.errors import UserError
 from .policy.spec import Array

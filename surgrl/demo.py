@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, evaluate, export, check, serve, replay, report; what is trained already is not trained again."""
+    if args.episodes < 1:
+        raise UserError(f"--episodes is {args.episodes}; it must be at least 1")
     began, out = time.monotonic(), Path(args.out)
     folder, bundle, recording = out / CONFIG, out / "bundle", out / "recording.mp4"
     commands: list[str] = []

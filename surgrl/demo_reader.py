@@ -10,10 +10,12 @@ import av
 import numpy as np
 
 from .decoded import BT601, GLIMPSES, TIMESTAMP, Picture
-from .demos import read_demo
+from .demo_file import read_demo
+from .policy.errors import UserError
 from .policy.spec import PROPRIO, Array
 from .recordings import Track
-from .world import make_env
+
+Channels = tuple[tuple[str, str, float, float], ...]       # name, unit, low and high of each entry of an action
 
 
 class DemoReader:
@@ -22,12 +24,12 @@ class DemoReader:
     colour = BT601
 
     def __init__(self, path: str | Path, rate: float | None = None):
-        """rate: Hz; by default the task's. UserError when it is damaged, or its task is not here."""
+        """rate: Hz; by default the task's. UserError when it is damaged, or neither it nor a simulator tells that."""
         self.path = Path(path)
         demo = read_demo(path)
         self.task, self._frames = demo.task, demo.frames
         self.demo: Path | None = self.path
-        usual, channels = _task(demo.task)
+        usual, channels = (demo.rate, demo.channels) if demo.rate else _asked(self.path, demo.task)
         self.rate = usual if rate is None else rate
         if len(channels) != demo.actions.shape[1]:      # made with an option of the task that adds some
             channels = ()
@@ -67,9 +69,20 @@ class DemoReader:
         return [self._frames[k] for k in np.unique(np.linspace(0, count - 1, GLIMPSES).round().astype(int))]
 
 
+def _asked(path: Path, task: str) -> tuple[float, Channels]:
+    """What the task says, of a file that was recorded before files told it themselves."""
+    try:
+        return _task(task)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path}: an old file, which does not tell rate and actions of {task}, and the simulator, "
+                        f"which does, lacks the package {error.name!r}: pip install '.[sim]' in surgrl's folder, or "
+                        "record it anew with `surgrl demos`") from error
+
+
 @lru_cache
-def _task(task: str) -> tuple[float, tuple[tuple[str, str, float, float], ...]]:
+def _task(task: str) -> tuple[float, Channels]:
     """Hz of a task's steps; name, unit, low and high of each entry of its actions."""
+    from .world import make_env
     env = make_env(task, observation="state", eyes=())
     try:
         own: Any = env.unwrapped

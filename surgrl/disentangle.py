@@ -1,7 +1,6 @@
 """`surgrl disentangle RUN`: does one half of the latent tell the instrument and nothing else, the other the rest?"""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from models.agent import Agent
 from models.objectives.dear import Dear
 from models.sight import Sight
 
 from .disentanglement import dci, factor_vae, mig, principal
-from .files import atomic_file
+from .files import atomic_file, write_json
 from .interventions import Pictures, Sampler
 from .policy.errors import UserError
 from .policy.image import stacked
@@ -143,8 +143,7 @@ def run(args: argparse.Namespace) -> None:
                         "400 pictures or none, and seed 0 or above")
     out = Path(args.out) if args.out else Path(args.run_folder) / "disentangle"
     found, picture = disentangle(Path(args.run_folder), args.pairs, args.pictures, args.seed)
-    with atomic_file(out / "disentangle.json") as path:
-        path.write_text(json.dumps(found, indent=1))
+    write_json(out / "disentangle.json", found)
     with atomic_file(out / "disentangle.png") as path:
         picture(path)
     print(_table(found))
@@ -173,7 +172,8 @@ def disentangle(folder: Path, pairs: int, pictures: int, seed: int) -> tuple[dic
             found[name] = asdict(sensitivity(seeing, shown, truth))
         if pictures:
             moments, factors, names = sampler.factors(states, rng)
-            for name, seeing in eyes.items():
+            for name, seeing in tqdm(eyes.items(), desc="MIG, DCI, FactorVAE", unit="encoder", leave=False,
+                                     dynamic_ncols=True):
                 found[name] |= metrics(seeing, moments, factors, names)
     finally:
         sampler.close()

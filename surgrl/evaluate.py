@@ -1,7 +1,6 @@
 """`surgrl eval RUN|BUNDLE`: success on seeds that no training sees, beside a random policy and the expert."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import sqrt
@@ -199,9 +198,8 @@ def run(args: argparse.Namespace) -> None:
         rows["gap"] = gap._asdict()
         print(f"{'gap':8s} {gap}")
     if args.json:
-        from .files import atomic_file
-        with atomic_file(args.json) as path:
-            path.write_text(json.dumps(rows, indent=1))
+        from .files import write_json
+        write_json(args.json, rows)
 
 
 def seen_seeds(source: str, episodes: int) -> range:

@@ -1,7 +1,6 @@
 """`surgrl expect`: teach PLATO what to expect of instrument, marker and flap; measure what it finds impossible."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from models.plato.learn import learn_dynamics, learn_perception
 from models.plato.model import Plato
 from models.plato.monitor import WARM_UP, calibrate
 
-from .files import atomic_file
+from .files import atomic_file, write_json
 from .films import Studio
 from .policy.errors import UserError
 from .quadruplets import CONCEPTS, CONTROL, Quadruplet, free_films, quadruplets
@@ -61,8 +60,7 @@ def run(args: argparse.Namespace) -> None:
         "monitor": watch(plato, thresholds, _codes(plato, held_out[half:]), tested)}
     with atomic_file(out / "plato.pt") as path:
         plato.save(path, thresholds=thresholds, seed=args.seed)
-    with atomic_file(out / "expect.json") as path:
-        path.write_text(json.dumps(found, indent=1))
+    write_json(out / "expect.json", found)
     from .expect_picture import draw
     with atomic_file(out / "expect.png") as path:
         draw(path, plato, [tested[concept][0] for concept in CONCEPTS])

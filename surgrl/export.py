@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the bundle and tell what it is."""
     out = Path(args.out)
+    if args.episodes < 0:
+        raise UserError(f"--episodes is {args.episodes}; it must be 0, which scores nothing, or above")
     if out.exists() and not (out / "manifest.yaml").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is no bundle; it is left as it is: choose another folder")
     bundle = export(Path(args.run_folder), out, episodes=args.episodes)

@@ -4,9 +4,11 @@ States of the simulator are flat dicts of named parts, so the arm of one moment 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from .config import Config
 from .policy.errors import UserError
@@ -34,8 +36,9 @@ class Pictures(NamedTuple):
 class Sampler:
     """States of a run's task from seeds that no training saw, taken apart and put together anew."""
 
-    def __init__(self, config: Config):
-        """Two worlds: as the run was trained, and one whose tissue is painted from TISSUE."""
+    def __init__(self, config: Config, *, quiet: bool = False):
+        """Two worlds: as the run was trained, and one whose tissue is painted from TISSUE. quiet: without bars."""
+        self._bar = partial(tqdm, disable=quiet, leave=False, dynamic_ncols=True)
         self.world = training_world(config)
         self._arms = getattr(getattr(self.world.env.unwrapped, "scene", None), "arms", ())
         if not self._arms:
@@ -47,17 +50,19 @@ class Sampler:
     def states(self, seeds: Iterable[int], count: int, rng: np.random.Generator) -> list[State]:
         """`count` moments of the expert's episodes, the start among them in one episode of a few only."""
         found: list[State] = []
-        for seed in seeds:
-            moment = self.world.reset(seed=seed)
-            for _ in range(rng.integers(STRIDE)):
-                moment = self.world.step(self.world.expert())
-            while len(found) < count and not (moment.terminated or moment.truncated):
-                found.append(self.world.env.unwrapped.get_state())
-                for _ in range(STRIDE):
-                    if not (moment.terminated or moment.truncated):
-                        moment = self.world.step(self.world.expert())
-            if len(found) == count:
-                break
+        with self._bar(total=count, desc="states", unit="state") as bar:
+            for seed in seeds:
+                moment = self.world.reset(seed=seed)
+                for _ in range(rng.integers(STRIDE)):
+                    moment = self.world.step(self.world.expert())
+                while len(found) < count and not (moment.terminated or moment.truncated):
+                    found.append(self.world.env.unwrapped.get_state())
+                    bar.update()
+                    for _ in range(STRIDE):
+                        if not (moment.terminated or moment.truncated):
+                            moment = self.world.step(self.world.expert())
+                if len(found) == count:
+                    break
         return found
 
     def pictures(self, states: Sequence[State], rng: np.random.Generator) -> Pictures:
@@ -65,7 +70,7 @@ class Sampler:
         shown = Pictures([], [], [], [], [])
         looks = self._looks(2 * len(states), rng)
         own_looks_vary = "staging/drawn_from" in states[0]
-        for k, state in enumerate(states):
+        for k, state in enumerate(self._bar(states, desc="pairs", unit="pair")):
             other = states[(k + len(states) // 2) % len(states)]
             shown.before.append(self.world.show(state))
             shown.instrument.append(self.world.show(self.with_jaws(self.combined(state, other), rng)))
@@ -82,7 +87,7 @@ class Sampler:
         """
         looks, others = self._looks(len(states), rng), rng.permutation(len(states))
         moments, rows = [], []
-        for state, other, look in zip(states, others, looks, strict=True):
+        for state, other, look in zip(self._bar(states, desc="pictures", unit="picture"), others, looks, strict=True):
             made = self.with_jaws(self.combined(state, states[other], looks=look), rng)
             moments.append(self._painted.show(made))
             palette = TISSUE["palettes"].index(moments[-1].info["factors"]["palette"])

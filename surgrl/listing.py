@@ -32,7 +32,7 @@ def _section(title: str, rows: list[tuple[str, str]]) -> None:
 
 def _tasks() -> list[tuple[str, str]]:
     if not (find_spec("gymnasium") and find_spec("pybullet")):
-        return [("-", "the simulator is not installed: pip install 'surgrl[sim]'")]
+        return [("-", "the simulator is not installed: pip install '.[sim]' in surgrl's folder")]
     import gymnasium
     import_module("envs")       # registers the ids, as gymnasium.make("envs:...") does
     return [(name, f"episodes of at most {spec.max_episode_steps} steps" if spec.entry_point.startswith("envs.make:")
@@ -42,7 +42,7 @@ def _tasks() -> list[tuple[str, str]]:
 
 def _methods(how: str) -> list[tuple[str, str]]:
     if not find_spec("torch"):
-        return [("-", "what learns is not installed: pip install 'surgrl[learn]'")]
+        return [("-", "what learns is not installed: pip install '.[learn]' in surgrl's folder")]
     return list(getattr(import_module("models.make"), how)().items())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .demos import episode_seed
+from .demo_file import episode_seed
 from .records import Record
 from .world import training_seed
 

@@ -1,7 +1,6 @@
 """`surgrl monitor`: rates, ages, latency, states and reasons of a running graph, in the terminal. It only listens."""
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 from .dashboard import Collector, Snapshot, Source
 from .dashboard_view import render
+from .files import json_text
 from .policy.errors import UserError
 from .ros_graph import Member, domain_number, require_rclpy
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         listener.spin(once)
         snapshot = listener.snapshot()
     if args.json:
-        print(json.dumps(snapshot.as_dict()))
+        print(json_text(snapshot.as_dict()))
     else:
         _print(snapshot)
 

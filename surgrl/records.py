@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,13 +39,16 @@ class Record:
         return float(max(told, default=np.nan))
 
     def measured(self, name: str) -> Any:
-        """What `<folder>/<name>.json` holds, or that file in a folder of its name; None where it was not measured."""
+        """What `<folder>/<name>.json` holds, or that file in a folder of its name; None where it was not measured.
+
+        Numbers that JSON has no word for, nulls there, are NaN.
+        """
         places = [self.folder / f"{name}.json", self.folder / name / f"{name}.json"]
         path = next((path for path in places if path.is_file()), None)
         if path is None:
             return None
         try:
-            return json.loads(path.read_text())
+            return _numbers(json.loads(path.read_text()))
         except ValueError as error:
             raise UserError(f"{path}: not readable as JSON ({error}); remove it and measure anew") from error
 
@@ -161,6 +165,19 @@ def standing(folder: Path, config: Config) -> Standing:
     return Standing(min(1.0, float(share)), max(0.0, float(left)))
 
 
+def of_trainings(folders: Iterable[str | Path]) -> list[Path]:
+    """Those that trainings left, as `runs/*` gives more; the others are named on standard error, unless all are such.
+
+    What is not there at all, a misspelt name, stays: reading refuses it.
+    """
+    given = [Path(folder) for folder in folders]
+    found = [folder for folder in given if _of_training(folder) or not folder.exists()]
+    if found and len(found) < len(given):
+        others = ", ".join(str(folder) for folder in given if folder not in found)
+        print(f"left out, as no training's run: {others}", file=sys.stderr)
+    return found or given       # reading says of them what they are
+
+
 def read_groups(folders: Iterable[str | Path]) -> list[Group]:
     """Runs that differ in seed and name only, together; in the order in which they are given."""
     found: dict[str, list[Record]] = {}
@@ -243,6 +260,24 @@ def _sorted(x: Array, y: Array) -> tuple[Array, Array]:
     sound = np.isfinite(x) & np.isfinite(y)
     places, first = np.unique(x[sound][::-1], return_index=True)
     return places, y[sound][::-1][first]
+
+
+def _numbers(told: Any) -> Any:
+    """What JSON tells, NaN for null."""
+    if isinstance(told, dict):
+        return {key: _numbers(value) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_numbers(value) for value in told]
+    return np.nan if told is None else told
+
+
+def _of_training(folder: Path) -> bool:
+    """Whether a config lies there, and not a pretraining's."""
+    try:
+        Run(folder).pretraining()
+    except UserError:
+        return (folder / "config.yaml").is_file()
+    return False
 
 
 def _stem(config: Config) -> str:

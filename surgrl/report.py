@@ -11,7 +11,7 @@ from . import charts
 from .config_file import plain
 from .page import Page
 from .policy.errors import UserError
-from .records import Group, Pooled, by_task, differences, read_groups
+from .records import Group, Pooled, by_task, differences, of_trainings, read_groups
 from .world import FIRST_UNSEEN_SEED
 
 # Told beside the success of the training's own evaluations: file that `surgrl eval` wrote into the run -> column
@@ -25,7 +25,7 @@ NOTE = ("Lines are means over seeds at places that every seed has reached. Their
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl report`."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run; those that differ in their seed only "
-                        "are shown as one")
+                        "are shown as one, and what is no training's run is left out")
     parser.add_argument("--out", default="report.html", help="page to write (default: report.html)")
     parser.add_argument("--videos", type=int, default=2, metavar="N",
                         help="episodes in each group's video; 0: no videos (default: 2)")
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the page; prints its path."""
     if not args.videos >= 0:
         raise UserError(f"--videos is {args.videos}; it must be 0 or above")
-    groups = read_groups(args.runs)
+    groups = read_groups(of_trainings(args.runs))
     empty = [record.folder for group in groups for record in group.records if not record.scores]
     for folder in empty:
         print(f"{folder}: not evaluated yet; its success is left out")

@@ -14,7 +14,7 @@ from models.memory import SIGNALS, EpisodeMemory
 
 from .config import Config
 from .config_file import load_config
-from .demos import demo_files
+from .demo_file import demo_files
 from .device import require_device
 from .evaluate import Score
 from .policy.errors import UserError

@@ -14,7 +14,8 @@ from models.agent import Agent
 from models.memory import EpisodeMemory
 
 from .config import Config
-from .demos import Demo, demo_files, disturbed, episode_seed, read_demo
+from .demo_file import Demo, demo_files, episode_seed, read_demo
+from .demos import disturbed
 from .evaluate import AgentPolicy, Score, evaluate
 from .footage import Footage, choose
 from .policy.errors import UserError

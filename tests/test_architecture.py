@@ -97,7 +97,8 @@ def test_the_check_lets_through_what_the_walls_allow(tmp_path, place, text):
 
 
 @pytest.mark.parametrize("module", [
-    "surgrl.cli", "surgrl.policy.runtime", "surgrl.policy.gate", "surgrl.check", "surgrl.replay", "surgrl.audit"])
+    "surgrl.cli", "surgrl.policy.runtime", "surgrl.policy.gate", "surgrl.check", "surgrl.replay", "surgrl.audit",
+    "surgrl.convert", "surgrl.demo_reader"])
 def test_what_runs_at_the_robot_imports_without_what_trains(module):
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(TRAINING))
     done = subprocess.run([sys.executable, "-c", f"import sys; {blocked}; import {module}"], cwd=ROOT,

@@ -111,9 +111,11 @@ def test_no_command_and_an_unknown_one_are_a_matter_of_usage():
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it():
-    assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install 'surgrl[video]'")
-    assert_refused(surgrl("monitor", "--once", "1", without=["rich"]), "'rich'", "pip install 'surgrl[monitor]'")
-    assert_refused(surgrl("monitor", "--json", without=["rclpy"]), "rclpy is not installed", "'surgrl[ros]'")
+    assert_refused(surgrl("replay", "a", "b", without=["av"]), "'av'", "pip install '.[video]' in surgrl's folder")
+    assert_refused(surgrl("monitor", "--once", "1", without=["rich"]), "'rich'", "pip install '.[monitor]'")
+    assert_refused(surgrl("monitor", "--json", without=["rclpy"]), "rclpy is not installed", "[ros]'")
+    said = surgrl("list", without=["torch", "gymnasium"]).stdout
+    assert "pip install '.[sim]' in surgrl's folder" in said and "pip install '.[learn]' in surgrl's folder" in said
 
 
 @pytest.mark.parametrize(("words", "told"), [
@@ -127,3 +129,16 @@ def test_every_extra_that_a_refusal_names_is_one_that_setup_cfg_offers():
     text = (Path(__file__).parents[1] / "setup.cfg").read_text()
     offered = text[text.index("[options.extras_require]"):]
     assert all(f"\n{extra} =" in offered for extra in EXTRAS.values())
+
+
+@pytest.mark.parametrize(("out", "told"), [
+    ("afile/a.csv", "afile: is a file, where a folder is needed"),
+    ("afile/below/a.csv", "afile/below: would lie within a file"),
+    ("afolder", "afolder: is a folder, where a file is needed"),
+    ("/proc/a.csv", "/proc/a.csv: is not there, or cannot be made"), ("a" * 300, "is too long a name")])
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path, out, told):
+    (tmp_path / "afile").touch()
+    (tmp_path / "afolder").mkdir()
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    assert_refused(surgrl("audit", "a.jsonl", "--csv", out, cwd=tmp_path), told, "name another place")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "afile", "afolder"]

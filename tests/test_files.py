@@ -1,10 +1,11 @@
 """A write is whole or it did not happen."""
 
+import json
 import stat
 
 import pytest
 
-from surgrl.files import atomic_file, atomic_folder
+from surgrl.files import atomic_file, atomic_folder, write_json
 
 
 class PowerCutError(Exception):
@@ -52,3 +53,10 @@ def test_an_exception_leaves_the_old_folder_and_no_scratch(tmp_path):
         raise PowerCutError
     assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_numbers_that_json_lacks_are_written_as_null(tmp_path):
+    write_json(tmp_path / "a.json", {"distance": float("nan"), "rows": [(1, float("inf"), -0.5, None, "NaN", True)]})
+    text = (tmp_path / "a.json").read_text()
+    told = {"distance": None, "rows": [[1, None, -0.5, None, "NaN", True]]}
+    assert json.loads(text, parse_constant=pytest.fail) == told

@@ -1,5 +1,7 @@
 """Reach: bring the tip of the instrument to a marker on the tissue."""
 
+from numbers import Real
+
 import numpy as np
 
 from ..geometry import Array
@@ -20,8 +22,9 @@ class Reach:
 
     def __init__(self, tolerance: float = TOLERANCE, target: str = "marker"):
         """tolerance: m. target: what the scene shows; a needle lies flat on the tissue, turned in any direction."""
-        if not 0 < tolerance < 0.05:
-            raise ValueError(f"Reach tolerance is {tolerance} m; it must be above 0 and below 0.05")
+        if not (isinstance(tolerance, Real) and 0 < tolerance < 0.05):
+            raise ValueError(f"Reach tolerance is {tolerance!r}; it must be a number of m above 0 and below 0.05, "
+                             "written as 0.002")
         self.tolerance, self.turned = tolerance, target == "needle"
         self.height = NEEDLE_HEIGHT if self.turned else MARKER
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("av")
 pytest.importorskip("rosbags")
 
-from surgrl.demos import Demo, write_demo  # noqa: E402
+from surgrl.demo_file import Demo, write_demo  # noqa: E402
 from tests.recordings.samples import frames  # noqa: E402
 
 

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -10,7 +12,7 @@ import pytest
 
 from surgrl.bag_tracks import POSE_NAMES
 from surgrl.cli import main
-from surgrl.demos import read_demo
+from surgrl.demo_file import read_demo, write_demo
 from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.rows import Rows
@@ -64,6 +66,33 @@ def test_demonstrations_go_there_and_come_back(convert, demos, kind, lossless):
     for number in range(2):
         name = f"episode-{number:06d}.npz"
         assert_same(read_demo(demos / name), read_demo(back / name), frames_too=lossless)
+
+
+WITHOUT = """import sys
+sys.modules.update(dict.fromkeys(["gymnasium", "pybullet", "torch"]))
+from surgrl.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["mcap", "video", "demos"])
+def test_demonstrations_are_converted_where_no_simulator_is_installed(demos, tmp_path, kind):
+    path = tmp_path / "demos" / "episode-000000.npz"
+    channels = tuple((name, "m/s", -0.05, 0.05) for name in ("v_x", "v_y", "v_z"))
+    write_demo(path, read_demo(demos / path.name)._replace(rate=20.0, channels=channels))
+    done = subprocess.run([sys.executable, "-c", WITHOUT, "convert", path.parent, tmp_path / "out", "--to", kind],
+                          cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with open_recording(path) as recording:
+        assert recording.rate == 20 and recording.action.names == ("v_x", "v_y", "v_z")
+        assert np.abs(recording.action.values).max() <= 0.05
+
+
+def test_a_demonstration_that_does_not_tell_its_rate_asks_for_the_simulator_in_one_line(demos, tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT, "convert", demos, tmp_path / "out", "--to", "mcap"],
+                          cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("surgrl: error: "), done.stderr
+    assert "an old file" in done.stderr and "pip install '.[sim]'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_bag_becomes_a_dataset_and_a_dataset_a_bag(convert, demos):

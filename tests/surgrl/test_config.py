@@ -2,6 +2,7 @@
 
 import pytest
 
+from surgrl.cli import main
 from surgrl.config import Config, PretrainConfig
 from surgrl.config_file import built, config_names, config_of, load_config, plain, read_values
 from surgrl.policy.errors import UserError
@@ -80,3 +81,23 @@ def test_a_missing_config_lists_those_that_are_there():
 
 def test_defaults_are_sound():
     assert Config(name="a").memory.nstep == 3
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["train", "reach", "--runs", "R", "sed=2"], "unknown key sed"),
+    (["train", "reach", "seed=1", "--runs", "R", "agent.lr=1", "sed=2"], "unknown key sed"),
+    (["pretrain", "pretrain-tcn", "seed=1", "--runs", "R", "sed=2"], "unknown key sed"),
+    (["play", "surgrl/Reach-v0", "--expert", "colour=1"], "option 'colour' is unknown"),
+    (["demos", "surgrl/Reach-v0", "1", "out", "--size", "32", "colour=1"], "option 'colour' is unknown")])
+def test_overrides_may_stand_behind_options(tmp_path, monkeypatch, surgrl, words, told):
+    monkeypatch.chdir(tmp_path)
+    done = surgrl(*words)
+    assert done.returncode == 1 and told in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["train", "reach", "--runs", "R", "stray"], ["train", "reach", "--sed=2", "a=1"],
+                                   ["report", "R", "--videos", "0", "a=1"]])
+def test_other_words_behind_options_are_a_matter_of_usage(capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err

@@ -25,3 +25,10 @@ def test_the_demo_makes_its_report_and_runs_a_second_time(tmp_path):
         assert ("training is finished" in done.stdout) == (repeat == 1)
     assert {path.name for path in out.iterdir()} == {"reach-demo", "bundle", "scores.json", "serve.json", "replay",
                                                      "recording.mp4", "report.html"}
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_too_few_episodes_are_refused_before_any_work(surgrl, tmp_path, count):
+    done = surgrl("demo", "--out", tmp_path / "out", "--episodes", count)
+    assert done.returncode == 1 and f"--episodes is {count}; it must be at least 1" in done.stderr
+    assert not done.stdout and not list(tmp_path.iterdir())

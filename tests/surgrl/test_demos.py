@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrl import demos
 from surgrl.cli import main
 from surgrl.config_file import load_config
+from surgrl.demo_file import read_demo, write_demo
+from surgrl.demos import record
 from surgrl.offpolicy import OffPolicyTrainer
 from surgrl.policy.errors import UserError
 from surgrl.run import Run
@@ -46,12 +47,14 @@ def refused(capsys, *words):
 @pytest.mark.parametrize("task", [TASK, "surgrl/Retract-v0", "surgrl/ColonNavigate-v0"])
 def test_what_is_recorded_is_read_back_and_is_what_the_simulator_does(task, tmp_path):
     env, options = make_env(task, image_size=(32, 32)), {"size": 32, "noise": 0.2, "randomise": "none"}
-    demo = demos.record(env, task, seed=1, k=0, options=options)
-    demos.write_demo(tmp_path / "a.npz", demo)
-    again = demos.read_demo(tmp_path / "a.npz", task)
+    demo = record(env, task, seed=1, k=0, options=options)
+    write_demo(tmp_path / "a.npz", demo)
+    again = read_demo(tmp_path / "a.npz", task)
     for name, one, other in zip(demo._fields, demo, again, strict=True):
         assert np.array_equal(one, other), name
     assert demo.frames.shape[1:] == (32, 32, 3) and len(demo.frames) == len(demo.actions) + 1
+    assert again.rate == pytest.approx(1 / env.unwrapped.dt)
+    assert again.channels == tuple(map(tuple, env.unwrapped.channels))
     env.reset(seed=demo.seed)
     assert np.array_equal(env.unwrapped.expert(), again.expert[0])
     obs, reward, *_ = env.step(again.actions[0])
@@ -60,7 +63,7 @@ def test_what_is_recorded_is_read_back_and_is_what_the_simulator_does(task, tmp_
 
 
 def test_noise_disturbs_what_is_done_and_not_the_labels(folder):
-    demo = demos.read_demo(folder / "episode-000000.npz")
+    demo = read_demo(folder / "episode-000000.npz")
     assert np.abs(demo.actions - demo.expert[:-1]).max() > 0.1 and np.abs(demo.actions).max() <= 1
 
 
@@ -73,7 +76,7 @@ def test_episodes_that_are_there_are_kept_and_missing_ones_recorded(folder, tmp_
     assert "3 episodes of surgrl/Reach-v0, success 100.0%" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"episode-{k:06d}.npz" for k in range(3)]
     assert (tmp_path / "episode-000001.npz").stat().st_mtime_ns == kept
-    anew, first = (demos.read_demo(place / "episode-000000.npz") for place in (tmp_path, folder))
+    anew, first = (read_demo(place / "episode-000000.npz") for place in (tmp_path, folder))
     assert np.array_equal(anew.actions, first.actions) and np.array_equal(anew.proprio, first.proprio)
 
 
@@ -103,7 +106,7 @@ def test_a_users_mistake_is_one_line_and_leaves_nothing_behind(tmp_path, monkeyp
 def test_options_of_the_task_are_taken_and_written_down(tmp_path, capsys):
     words = ["demos", TASK, 1, tmp_path, "tolerance=0.002", "image_size=[32,48]", "randomise=mild"]
     assert main([str(word) for word in words]) == 0
-    demo = demos.read_demo(tmp_path / "episode-000000.npz")
+    demo = read_demo(tmp_path / "episode-000000.npz")
     assert demo.options == {"noise": 0.0, "randomise": "mild", "tolerance": 0.002, "image_size": [32, 48]}
     assert demo.frames.shape[1:3] == (32, 48)
     assert "choose another folder" in refused(capsys, *words[:4])
@@ -114,18 +117,18 @@ def test_a_file_that_was_cut_off_is_refused_by_name(folder, tmp_path, share):
     data = (folder / "episode-000000.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(data[:int(share * len(data))])
     with pytest.raises(UserError, match=r"cut\.npz: damaged"):
-        demos.read_demo(tmp_path / "cut.npz")
+        read_demo(tmp_path / "cut.npz")
 
 
 def test_a_changed_byte_anywhere_is_refused_or_changes_nothing(folder, tmp_path):
     data = (folder / "episode-000000.npz").read_bytes()
-    whole, rng = demos.read_demo(folder / "episode-000000.npz"), np.random.default_rng(0)
+    whole, rng = read_demo(folder / "episode-000000.npz"), np.random.default_rng(0)
     for place in rng.integers(len(data), size=60):
         broken = bytearray(data)
         broken[place] ^= 0x55
         (tmp_path / "broken.npz").write_bytes(broken)
         try:
-            demo = demos.read_demo(tmp_path / "broken.npz")
+            demo = read_demo(tmp_path / "broken.npz")
         except UserError as error:
             assert "broken.npz: damaged" in str(error)
         else:       # a time stamp or an attribute of the archive
@@ -136,16 +139,16 @@ def test_a_changed_byte_anywhere_is_refused_or_changes_nothing(folder, tmp_path)
     ({"format": 7}, "format 7, this surgrl reads 1"), ({"rewards": None}, "damaged"),
     ({"rewards": np.zeros(3)}, "rewards do not fit"), ({"mask_shape": [3, 4]}, "do not fit"),
     ({"actions": np.zeros((0, 3)), "frames": np.zeros((1, 32, 32, 3), np.uint8)}, "do not fit"),
-    ({"options": "{"}, "damaged"), ({"frames": 0}, "damaged")])
+    ({"options": "{"}, "damaged"), ({"frames": 0}, "damaged"), ({"rate": np.nan}, "rate and channels are not finite")])
 def test_what_does_not_fit_together_is_refused(folder, tmp_path, fields, told):
     path = changed(folder / "episode-000000.npz", tmp_path / "a.npz", **fields)
     with pytest.raises(UserError, match=told):
-        demos.read_demo(path)
+        read_demo(path)
 
 
 def test_a_file_of_another_task_is_refused(folder):
     with pytest.raises(UserError, match="not of surgrl/Retract-v0"):
-        demos.read_demo(folder / "episode-000000.npz", "surgrl/Retract-v0")
+        read_demo(folder / "episode-000000.npz", "surgrl/Retract-v0")
 
 
 def remembered(tmp_path, name, *overrides):

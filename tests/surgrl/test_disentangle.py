@@ -100,7 +100,8 @@ def test_the_command_writes_a_table_and_a_picture(trained, tmp_path, capsys):
     assert main(["disentangle", str(begun.folder)]) == 1 and "nothing is learnt yet" in capsys.readouterr().err
     folder = shutil.copytree(trained, tmp_path / "tiny")
     assert main(["disentangle", str(folder), "--pairs", "20", "--pictures", "400"]) == 0
-    said = capsys.readouterr().out
+    said, shown = capsys.readouterr()
+    assert all(f"{what}: " in shown for what in ("states", "pairs", "pictures", "MIG, DCI, FactorVAE"))
     assert "agent half: instrument moved / things moved" in said and "missed" in said
     found = json.loads((folder / "disentangle" / "disentangle.json").read_text())
     assert found["trained"]["agent_ratio"] > 0

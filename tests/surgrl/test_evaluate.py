@@ -1,8 +1,11 @@
 """Scores: intervals, baselines, and that the policy of a run and of its bundle see the same."""
 
+import json
+
 import numpy as np
 import pytest
 
+from surgrl.cli import main
 from surgrl.config_file import config_of, load_config
 from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of, seen_seeds
 from surgrl.policy.errors import UserError
@@ -28,6 +31,12 @@ def test_the_gaps_interval_is_newcombes():
     # Newcombe 1998, Stat Med 17:873, table II, method 10: 56/70 - 48/80 is 0.2 (0.0524 to 0.3339)
     scores = [score_of([True] * k + [False] * (n - k), [1] * n, [0.0] * n) for k, n in ((56, 70), (48, 80))]
     assert np.round(gap_of(*scores), 3).tolist() == [0.2, 0.052, 0.334]
+
+
+def test_what_a_task_does_not_tell_is_null_in_the_file(tmp_path):
+    assert main(["eval", "retract", "--episodes", "1", "--no-baselines", "--json", str(tmp_path / "a.json")]) == 0
+    told = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert told["policy"]["distance"] is None and told["policy"]["episodes"] == 1
 
 
 def test_seen_seeds_are_no_more_than_differ(tmp_path, monkeypatch):

@@ -45,8 +45,10 @@ def test_options_of_the_task_are_taken_and_image_size_is_that_of_the_picture(tmp
     ([TASK, "--expert", "--out", "here.txt"], "must be an mp4"), ([TASK, "randomise=wild"], "'wild'"),
     ([TASK, "colour=1"], "option 'colour' is unknown; allowed: tolerance, target, image_size"),
     ([TASK, "render_size=[9,9]"], "option 'render_size' is set by the command"),
-    ([TASK, "tolerance=small"], "has the wrong type"), ([TASK, "image_size=100"], "image_size is (100,)"),
+    ([TASK, "tolerance=small"], "tolerance is 'small'; it must be a number"),
+    ([TASK, "image_size=100"], "image_size is (100,)"),
     ([TASK, "image_size"], "not of the form key=value"), ([TASK, "eyes=smell"], "'smell'"),
+    ([TASK, "eyes=5"], "eyes 5 is unknown; allowed"), ([TASK, "randomise=[5]"], "randomise [5] is neither a level"),
     (["surgrl/ColonNavigate-v0", "actions=joystick"], "'joystick'")])
 def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys, words, told):
     monkeypatch.chdir(tmp_path)

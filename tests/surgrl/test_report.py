@@ -7,11 +7,14 @@ import pytest
 
 from surgrl import charts
 from surgrl.cli import main
+from surgrl.config import PretrainConfig
+from surgrl.config_file import built, read_values
 from surgrl.page import Page
 from surgrl.policy.errors import UserError
 from surgrl.records import differences, read_groups, success_curve
 from surgrl.report import losses, write_report
 from surgrl.rollout_video import rollout
+from surgrl.run import Run
 
 
 def test_a_page_is_one_file_without_outside_references_and_keeps_markup_in_texts_as_text(tmp_path):
@@ -54,6 +57,26 @@ def test_runs_that_differ_in_their_seed_only_are_one_group_and_told_by_what_diff
     assert (plain.method, slow.method) == ("drqv2 + dear", "drqv2")
     changed = differences([plain, slow])
     assert changed[0]["agent.lr"] == "1e-3" and changed[1]["agent.lr"] == "1e-4" and "seed" not in changed[0]
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A folder that is no run, a pretraining's run, and a file."""
+    (tmp_path / "demo").mkdir()
+    values = read_values("pretrain-tcn") | {"recordings": {"sources": ["a.mp4"]}}
+    Run(tmp_path / "seen").begin(built(PretrainConfig, values))
+    (tmp_path / "page.html").touch()
+    return [tmp_path / name for name in ("demo", "seen", "page.html")]
+
+
+def test_what_is_no_trainings_run_is_left_out_and_named_in_one_line(runs, odd, tmp_path, capsys):
+    out = tmp_path / "out" / "page.html"
+    words = ["report", "--videos", "0", "--out", str(out), *map(str, [odd[0], runs[0], *odd[1:], runs[1]])]
+    assert main(words) == 0
+    assert capsys.readouterr().err == f"left out, as no training's run: {', '.join(map(str, odd))}\n"
+    assert main(["report", *map(str, odd)]) == 1 and "demo: no run here" in capsys.readouterr().err
+    assert main(["report", str(runs[0]), str(tmp_path / "misspelt")]) == 1
+    assert "misspelt: no run here" in capsys.readouterr().err
 
 
 def test_the_same_seed_twice_is_refused_for_it_would_count_twice(tmp_path, make_run):

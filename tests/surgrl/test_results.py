@@ -31,7 +31,7 @@ def page(tmp_path, make_run):
     attack = {"aim": "action", "rows": [{"budget": 0, "attack": score(0.9), "control": score(0.9)},
                                         {"budget": 4, "attack": score(0.2), "control": score(0.85)}]}
     halves = {"targets": {"agent_ratio": ">= 50"}, "trained": {"agent_ratio": 60.0, "mask_iou": float("nan")},
-              "untrained": {"agent_ratio": 1.5}}
+              "untrained": {"agent_ratio": 1.5, "mask_iou": None}}
     other = {"eval-test-full": {"policy": score(0.5)}, "eval-train-seeds": {"policy": score(1.0)}}
     runs = tmp_path / "runs"
     folders = [make_run(runs, "reach-dear", seed=1, measured=measured(0.9, attack=attack, disentangle=halves, **other)),
@@ -51,6 +51,14 @@ def row(text, start, part):
     section = text[text.index(f"## {part}\n"):]
     line = next(line for line in section.splitlines() if line.startswith(f"| {start} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_what_is_no_trainings_run_is_left_out(tmp_path, make_run, capsys):
+    docs, demo = tmp_path / "docs", tmp_path / "demo"
+    demo.mkdir()
+    assert results.main([str(make_run(tmp_path / "runs", "reach")), str(demo)], docs) == 0
+    assert capsys.readouterr().err == f"left out, as no training's run: {demo}\n"
+    assert [path.name for path in (docs / "results").iterdir()] == ["reach-s1"]
 
 
 def test_a_method_is_told_with_seeds_scores_gaps_steps_time_and_config(page):

@@ -235,6 +235,11 @@ def test_a_run_is_never_overwritten(surgrl, trained):
     assert done.returncode == 1 and "already holds a run" in done.stderr
 
 
+def test_export_refuses_a_number_of_episodes_below_0_before_any_work(surgrl, trained, tmp_path):
+    said = surgrl("export", trained, tmp_path / "bundle", "--episodes", -1)
+    assert said.returncode == 1 and "--episodes is -1; it must be 0" in said.stderr and not list(tmp_path.iterdir())
+
+
 def test_export_does_not_replace_what_is_no_bundle(surgrl, trained, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")

@@ -143,4 +143,4 @@ def test_the_list_shows_unitys_ids_and_a_missing_package_is_named():
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert all(name in done.stdout for name in ("surgrl/Unity-v0", "surgrl/UnityColon-v0", "surgrl/UnityRetract-v0"))
     assert "a scene that you built with Unity" in done.stdout
-    assert done.returncode == 1 and "'grpc'" in done.stderr and "pip install 'surgrl[unity]'" in done.stderr
+    assert done.returncode == 1 and "'grpc'" in done.stderr and "pip install '.[unity]'" in done.stderr
