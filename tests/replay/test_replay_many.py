@@ -99,3 +99,14 @@ def test_only_one_replay_writes_into_a_folder(tmp_path, make_video, bundle, caps
         video = make_video(tmp_path / "a.mp4", count=3)
         assert main(["replay", str(bundle), str(video), "--out", str(tmp_path / "out")]) == 1
     assert "another replay is writing there" in capsys.readouterr().err
+
+
+def test_an_index_or_a_recording_in_the_way_is_left_in_place(tmp_path, recordings, bundle, capsys):
+    (recordings / "index.html").write_text("mine")
+    words = ["replay", str(bundle), str(recordings), "--no-video", "--out"]
+    assert main([*words, str(recordings)]) == 1
+    assert "is no index of replays" in capsys.readouterr().err and (recordings / "index.html").read_text() == "mine"
+    (tmp_path / "out").mkdir()
+    (recordings / "a.mp4").replace(tmp_path / "out" / "a")
+    assert main([*words[:3], str(tmp_path / "out" / "a"), "--out", str(tmp_path / "out")]) == 1
+    assert "out/a is a file" in capsys.readouterr().err
