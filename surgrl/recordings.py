@@ -1,5 +1,6 @@
 """Recordings as sources: videos, folders of pictures, bags, LeRobot datasets, demonstrations. All read alike."""
 
+import os
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
@@ -66,7 +67,9 @@ class Source(NamedTuple):
     @property
     def name(self) -> str:
         """What to call it, and its results."""
-        return self.path.stem if self.episode is None else f"{self.path.stem}-{self.episode:06d}"
+        # Of "." and "..", too; a link's name is kept, and a folder's dot begins no suffix.
+        name = os.path.basename(os.path.abspath(self.path)) if self.path.is_dir() else self.path.stem
+        return name if self.episode is None else f"{name}-{self.episode:06d}"
 
 
 def find_recordings(words: Iterable[str | Path]) -> list[Source]:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -119,7 +120,7 @@ def _replay_all(sources: Sequence[Source], folders: Sequence[Path], bundles: Seq
 def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
             args: argparse.Namespace) -> None:
     """One recording into the folder `out`; goes on where an earlier run was killed."""
-    guard(out)
+    guard(out, source)
     with open_recording(source, args.topic, view) as video:
         key = describe(source, bundles, span, view, vars(args))
         if done_before(out, key):
@@ -179,11 +180,11 @@ def folder_names(sources: Sequence[Source]) -> list[str]:
     often = Counter(names)
     names = [name if often[name] == 1 else f"{source.path.absolute().parent.name}-{name}"
              for name, source in zip(names, sources, strict=True)]
-    often, seen = Counter(names), Counter[str]()
+    often, taken = Counter(names), set(names)
     for at, name in enumerate(names):
         if often[name] > 1:
-            seen[name] += 1
-            names[at] = f"{name}-{seen[name]}"
+            names[at] = next(numbered for numbered in (f"{name}-{k}" for k in count(1)) if numbered not in taken)
+            taken.add(names[at])
     return names
 
 

@@ -43,14 +43,19 @@ def done_before(folder: Path, key: Mapping[str, Any]) -> bool:
     return summary is not None and bool(summary["key"] == key)
 
 
-def guard(folder: Path) -> None:
-    """UserError where results would replace files in the folder that are not a replay's."""
-    if read_summary(folder) is None:
+def guard(folder: Path, source: Source) -> None:
+    """UserError where results would replace files in the folder that are not of a replay of this source."""
+    summary = read_summary(folder)
+    if summary is None:
         # A kill while results took their place leaves some of them, without a summary and with the segments.
         theirs = [] if (folder / PARTS).is_dir() else [name for name in RESULTS if os.path.lexists(folder / name)]
         if theirs:
             raise UserError(f"{folder / theirs[0]}: would be replaced, and is not of a replay: there is no {SUMMARY} "
                             "beside it; name another --out, or move it away")
+    elif summary.get("place") != _place(source) and (
+            [summary["key"]["source"], summary["key"]["files"]] != [source.name, _files(source)]):
+        raise UserError(f"{folder}: holds the replay of another recording, {summary['key']['source']}, which that of "
+                        f"{source.path} would replace; name another folder with --out, or remove this one")
 
 
 def publish(source: Source, video: Recording, replay: Replay, key: Mapping[str, Any], *, parquet: bool) -> None:
@@ -70,7 +75,7 @@ def publish(source: Source, video: Recording, replay: Replay, key: Mapping[str, 
     measured = latencies(replay)
     write_report(folder / REPORT, source.name, replay, traces, likenesses, measured)
     _write_json(folder / LATENCY, measured)
-    _write_json(folder / SUMMARY, {"key": key, **_summary(replay, traces, likenesses)})
+    _write_json(folder / SUMMARY, {"key": key, "place": _place(source), **_summary(replay, traces, likenesses)})
     middle = replay.album.moments[len(replay.album.moments) // 2].picture
     (folder / THUMBNAIL).write_bytes(cv2.imencode(".jpg", middle[:, :, ::-1])[1].tobytes())
     # Away with what an earlier replay with other options left, so that no two are mixed.
@@ -86,6 +91,11 @@ def _files(source: Source) -> list[list[Any]]:
     inner = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
     stats = [(str(path.relative_to(source.path)), path.stat()) for path in inner if path.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _place(source: Source) -> str:
+    """Where a recording lies, as a hash: folders' names may tell a patient's."""
+    return sha256(f"{source.path.resolve()} {source.episode}".encode()).hexdigest()
 
 
 def _summary(replay: Replay, traces: Sequence[Trace], likenesses: Sequence[Likeness]) -> dict[str, Any]:

@@ -56,6 +56,48 @@ def test_started_again_only_what_is_missing_is_done(tmp_path, recordings, bundle
 def test_two_of_one_name_get_folders_of_their_own():
     paths = ["x/a.mp4", "y/a.mp4", "y/b.mp4", "y/b.mkv", "c.mp4"]
     assert folder_names([Source(Path(path)) for path in paths]) == ["x-a", "y-a", "y-b-1", "y-b-2", "c"]
+    paths = ["x/a/clip.mp4", "y/a/clip.mp4", "a-clip-1.mp4"]
+    assert folder_names([Source(Path(path)) for path in paths]) == ["a-clip-2", "a-clip-3", "a-clip-1"]
+
+
+def test_a_folder_has_its_whole_name(tmp_path, monkeypatch):
+    (tmp_path / "op.01" / "set").mkdir(parents=True)
+    (tmp_path / "link.d").symlink_to(tmp_path / "op.01")
+    monkeypatch.chdir(tmp_path / "op.01" / "set")
+    assert [Source(Path(path)).name for path in ("..", "../../link.d", ".")] == ["op.01", "link.d", "set"]
+    assert Source(Path(".."), 3).name == "op.01-000003"
+
+
+def test_the_replay_of_another_recording_of_the_same_name_stays(tmp_path, make_video, bundle, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("d1", "d2"):
+        (tmp_path / name).mkdir()
+    videos = [make_video(tmp_path / name / "clip.mp4", count=count) for name, count in (("d1", 3), ("d2", 6))]
+    words = [["replay", str(bundle), str(video), "--no-video"] for video in videos]
+    assert main(words[0]) == 0
+    before = {path.name: path.read_bytes() for path in Path("clip-replay").iterdir()}
+    assert main(words[1]) == 1
+    told = capsys.readouterr().err
+    assert "clip-replay: holds the replay of another recording, clip, " in told and "name another folder" in told
+    assert {path.name: path.read_bytes() for path in Path("clip-replay").iterdir()} == before
+    assert main([*words[1], "--out", "two"]) == 0
+    assert main(["replay", str(bundle), "d1", "--no-video"]) == 0 == main([*words[0], "--rate", "10"])
+    capsys.readouterr()
+    assert main(["replay", str(bundle), "d2", "--no-video"]) == 1       # replays/clip is d1's
+    assert "another recording" in capsys.readouterr().err
+    assert json.loads(Path("replays/clip/summary.json").read_text())["ticks"] == 3
+
+
+def test_a_moved_recording_is_known_again_and_a_changed_one_done_anew(tmp_path, make_video, bundle, capsys):
+    video, words = make_video(tmp_path / "a.mp4", count=3), ["--no-video", "--out", str(tmp_path / "out")]
+    assert main(["replay", str(bundle), str(video), *words]) == 0
+    (tmp_path / "moved").mkdir()
+    moved = video.rename(tmp_path / "moved" / "a.mp4")
+    assert main(["replay", str(bundle), str(moved), *words]) == 0 and "done before" in capsys.readouterr().out
+    assert main(["replay", str(bundle), str(moved), *words, "--rate", "10"]) == 0
+    make_video(moved, count=6)
+    assert main(["replay", str(bundle), str(moved), *words]) == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["ticks"] == 6
 
 
 def test_a_second_policy_is_compared_on_the_same_pictures(tmp_path, make_video, make_bundle, bundle):
