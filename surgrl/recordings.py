@@ -11,6 +11,7 @@ from .decoded import Picture
 from .pictures import PictureReader, picture_files
 from .policy.errors import UserError
 from .policy.spec import Array
+from .replay_files import is_result
 from .video import VideoReader
 from .view import View
 from .viewed import Viewed
@@ -73,10 +74,14 @@ class Source(NamedTuple):
 
 
 def find_recordings(words: Iterable[str | Path]) -> list[Source]:
-    """The recordings that files, folders and globs name, in order, each once. UserError where a word names none."""
+    """The recordings that files, folders and globs name, in order, each once. UserError where a word names none.
+
+    What a replay left is found in no folder and by no glob; only its own name gives it.
+    """
     found: dict[Source, None] = {}
     for word in words:
-        paths = sorted(map(Path, glob(str(word), recursive=True))) if has_magic(str(word)) else [Path(word)]
+        paths = [path for path in sorted(map(Path, glob(str(word), recursive=True))) if not is_result(path)
+                 ] if has_magic(str(word)) else [Path(word)]
         sources = [source for path in paths for source in _within(path)]
         if not sources:
             raise UserError(f"{word}: names no recording; give a video ({', '.join(VIDEOS[:5])} ...), a bag, "
@@ -134,7 +139,7 @@ def _within(path: Path) -> list[Source]:
         return [Source(path, episode) for episode in range(int(read_info(path)["total_episodes"]))]
     if (path / "metadata.yaml").is_file():
         return [Source(path)]
-    inner = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+    inner = sorted(item for item in path.iterdir() if not item.name.startswith(".") and not is_result(item))
     found = [source for item in inner if item.is_dir() or item.suffix.lower() in (*VIDEOS, *BAGS)
              or (item.suffix == DEMO and item.name.startswith("episode-")) for source in _within(item)]
-    return found + ([Source(path)] if picture_files(path) else [])
+    return found + ([Source(path)] if not {*picture_files(path)}.isdisjoint(inner) else [])

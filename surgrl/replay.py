@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings, folders of them, or globs: mp4, avi, mkv; bags of ROS; LeRobot datasets; folders of pictures")
     add("--topic", help="of a bag or dataset with several cameras: the one to replay")
     add("--against", metavar="BUNDLE2", help="a second policy, over the same pictures, to compare with the first")
-    add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one")
+    add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one, "
+        "here, or beside SOURCE where this is a folder of it")
     add("--start", type=float, default=0.0, help="s into the video at which to begin")
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
     add("--rate", type=float, help="Hz at which the policy is asked; default: as it was trained")
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     rate = _rate(bundles, args.rate)
     sources = find_recordings(args.sources)
     alone = len(args.sources) == 1 and sources == [Source(Path(args.sources[0]))]
-    out = args.out or Path(f"{sources[0].name}-replay" if alone else FOLDER)
+    out = args.out or _outside(sources, Path(f"{sources[0].name}-replay" if alone else FOLDER))
     folders = [out] if alone else [out / name for name in folder_names(sources)]
     _spare(sources, [out, *folders])
     index = out / INDEX
@@ -72,6 +73,13 @@ def run(args: argparse.Namespace) -> int:
         _replay(sources[0], out, bundles, span, view, args)
         return 0
     return _replay_all(sources, folders, bundles, span, view, args)
+
+
+def _outside(sources: Sequence[Source], folder: Path) -> Path:
+    """The folder; or one of its name beside the recording, where it would lie in one that is a folder itself."""
+    place = folder.resolve()
+    around = [path for path in {source.path.resolve() for source in sources} if path in place.parents and path.is_dir()]
+    return min(around, key=lambda path: len(path.parts)).parent / folder.name if around else folder
 
 
 def _spare(sources: Sequence[Source], folders: Sequence[Path]) -> None:

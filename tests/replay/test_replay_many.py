@@ -4,11 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from surgrl.cli import main
-from surgrl.recordings import Source
+from surgrl.recordings import Source, find_recordings
 from surgrl.replay import folder_names
 
 
@@ -51,6 +52,37 @@ def test_started_again_only_what_is_missing_is_done(tmp_path, recordings, bundle
     assert capsys.readouterr().out.count("done before") == 2
     assert (tmp_path / "out" / "a" / "report.html").stat().st_mtime_ns == before
     assert json.loads((tmp_path / "out" / "c" / "summary.json").read_text())["ticks"] == 3
+
+
+def test_in_the_folder_of_the_recordings_results_are_taken_for_no_recordings(recordings, bundle, monkeypatch, capsys):
+    (recordings / "cut.mkv").unlink()
+    monkeypatch.chdir(recordings)
+    assert main(["replay", str(bundle), "a.mp4"]) == 0
+    (recordings / "a-replay" / "c.mp4").write_bytes((recordings / "a.mp4").read_bytes())     # of the user's own
+    own = [Source(Path("a-replay/c.mp4")), Source(Path("a.mp4")), Source(Path("b.avi"))]
+    assert main(["replay", str(bundle), "."]) == 0
+    assert find_recordings(["."]) == own and find_recordings(["**/*.[am][vp]*"]) == own
+    (recordings / "replays" / "a" / "summary.json").unlink()
+    (recordings / "replays" / "a" / ".parts").mkdir()       # as after a kill while results take their place
+    capsys.readouterr()
+    assert main(["replay", str(bundle), "."]) == 0
+    told = capsys.readouterr().out
+    assert told.count("done before") == 2 and "3 of 3 recordings" in told
+    assert find_recordings(["a-replay/replay.mp4"]) == [Source(Path("a-replay/replay.mp4"))]
+
+
+def test_from_within_a_folder_of_pictures_results_lie_beside_it(tmp_path, bundle, monkeypatch, capsys):
+    folder = tmp_path / "frames.1"
+    (folder / "more").mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((48, 64, 3), 90, np.uint8))
+    before = sorted(folder.rglob("*"))
+    for place, source in ((folder, "."), (folder / "more", "..")):
+        monkeypatch.chdir(place)
+        assert main(["replay", str(bundle), source, "--image-rate", "25", "--no-video"]) == 0
+        told = capsys.readouterr().out
+        assert str(tmp_path / "frames.1-replay" / "report.html") in told
+    assert "done before" in told and sorted(folder.rglob("*")) == before
 
 
 def test_two_of_one_name_get_folders_of_their_own():
