@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,6 +145,7 @@ class _Exchange:
         rows, more = Rows(recording, self._rate), {}
         if recording.demo is not None:
             demo = read_demo(recording.demo, partial=True)
+            _fit(recording, len(demo.actions), self._rate)
             last = np.arange(len(demo.actions)) == len(demo.actions) - 1
             more = {"next.reward": demo.rewards, "next.done": last, "next.success": last & demo.success}
             path = self._folder / DEMO_PART.format(number)
@@ -203,6 +205,20 @@ class _Exchange:
 
 def _name(number: int, kind: str) -> str:
     return f"episode-{number:06d}" + {"demos": ".npz", "video": ".mp4"}.get(kind, "")
+
+
+def _fit(recording: Recording, steps: int, rate: float) -> None:
+    """UserError unless each row of `rate` (Hz) is one of a demonstration's steps, whose reward it takes."""
+    times = np.zeros(0) if recording.action is None else recording.action.time
+    if len(times) != steps:
+        raise UserError(f"{recording.path}: {len(times)} actions do not fit the {steps} of its demonstration; "
+                        "convert it anew")
+    # Not recording.rate: of a bag it is rounded.
+    own = float((steps - 1) / (times[-1] - times[0])) if steps > 1 else recording.rate
+    if not isclose(own, rate, rel_tol=1e-4):
+        raise UserError(f"{recording.path}: a demonstration of {own:.6g} Hz, whose rewards are those of its steps: "
+                        f"rows of {rate:g} Hz would have wrong ones; give --rate {own:.6g}, and what has another rate "
+                        "a dataset of its own")
 
 
 def _written(recording: Recording, kept: list[Row]) -> Written:

@@ -123,6 +123,31 @@ def test_a_datasets_files_are_as_the_layout_of_version_3_wants_them(convert, dem
     assert len(stats["action"]["std"]) == 3 and stats["action"]["count"] == [13]
 
 
+@pytest.mark.parametrize("kind", ["demos", "mcap", "lerobot"])
+def test_rewards_are_those_of_the_rows_or_it_is_refused(convert, demos, kind):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    source = demos if kind == "demos" else convert("source", kind, demos)[1]
+    with open_recording(demos / "episode-000001.npz") as recording:
+        own = recording.rate
+    for rate in (own / 2, 0.9 * own, 2 * own):
+        code, out, said = convert("out", "lerobot", source, "--rate", rate)
+        assert code == 1 and f"a demonstration of {own:g} Hz" in said and f"give --rate {own:g}" in said
+        assert said.count("\n") == 1 and not out.exists()
+    code, out, _ = convert("out", "lerobot", source, "--rate", own)
+    data = parquet.read_table(out / "data/chunk-000/file-001.parquet")
+    assert code == 0 and data["next.success"].to_pylist() == [False] * 6 + [True]
+    assert data["next.reward"].to_pylist() == read_demo(demos / "episode-000001.npz").rewards.tolist()
+
+
+def test_a_bag_that_lost_steps_of_its_demonstration_becomes_no_dataset(convert, demos):
+    pytest.importorskip("pyarrow")
+    _, bag, _ = convert("bag", "mcap", demos / "episode-000000.npz")
+    _, other, _ = convert("other", "mcap", demos / "episode-000001.npz")
+    (other / "episode-000000" / "demo.npz").replace(bag / "episode-000000" / "demo.npz")
+    code, out, said = convert("out", "lerobot", bag)
+    assert code == 1 and "6 actions do not fit the 7 of its demonstration" in said and not out.exists()
+
+
 def secret_video(path):
     return video(path, frames(12), tags={"title": NAME, "comment": NAME, "creation_time": "2021-03-04T05:06:07Z"},
                  qp="8")
