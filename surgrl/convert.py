@@ -251,7 +251,7 @@ def _apart(given: Track | None, got: Track | None, name: str) -> Iterator[str]:
         return
     if got is None or given.values.shape != got.values.shape or given.names != got.names:
         yield f"{name}'s shape"
-    elif not np.array_equal(given.values, got.values):
+    elif not np.array_equal(given.values, got.values, equal_nan=True):
         yield f"{name}'s values"
     elif not np.abs(given.time - got.time).max() <= CLOSE:
         yield f"{name}'s times"

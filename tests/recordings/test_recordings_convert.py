@@ -15,7 +15,7 @@ from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.rows import Rows
 from surgrl.view import View
-from tests.recordings.samples import frames, old_dataset, video
+from tests.recordings.samples import bag_of_poses, frames, old_dataset, video
 
 NAME = "Jane Doe 1970"
 
@@ -146,6 +146,17 @@ def test_a_bag_that_lost_steps_of_its_demonstration_becomes_no_dataset(convert, 
     (other / "episode-000000" / "demo.npz").replace(bag / "episode-000000" / "demo.npz")
     code, out, said = convert("out", "lerobot", bag)
     assert code == 1 and "6 actions do not fit the 7 of its demonstration" in said and not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["mcap", "lerobot"])
+def test_a_measurement_that_was_no_number_is_still_none(convert, tmp_path, kind):
+    if kind == "lerobot":
+        pytest.importorskip("pyarrow")
+    x = [0.0, np.nan, 2.0, np.nan]
+    code, out, said = convert("out", kind, bag_of_poses(tmp_path / "bag", {"/PSM1/measured_cp": x}))
+    assert code == 0, said
+    state, _ = tracks(find_recordings([out])[0])
+    assert np.array_equal(state.values[:, 0], x, equal_nan=True)
 
 
 def secret_video(path):
