@@ -255,3 +255,5 @@ def _apart(given: Track | None, got: Track | None, name: str) -> Iterator[str]:
         yield f"{name}'s values"
     elif not np.abs(given.time - got.time).max() <= CLOSE:
         yield f"{name}'s times"
+    elif given.arm and got.arm not in ("", given.arm):      # a dataset has no place for it
+        yield f"{name}'s arm"

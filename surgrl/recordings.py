@@ -28,6 +28,7 @@ class Track(NamedTuple):
     units: tuple[str, ...]      # one for each name; "" where the source does not say
     time: Array                 # (N,) s, ascending, on the clock of the pictures
     values: Array               # (N, len(names)) float
+    arm: str = ""               # whose poses these are, where it is one: what its topics begin with; "": not told
 
 
 class Recording(Protocol):

@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from surgrl.bag_tracks import POSE_NAMES
 from surgrl.cli import main
@@ -157,6 +158,23 @@ def test_a_measurement_that_was_no_number_is_still_none(convert, tmp_path, kind)
     assert code == 0, said
     state, _ = tracks(find_recordings([out])[0])
     assert np.array_equal(state.values[:, 0], x, equal_nan=True)
+
+
+@pytest.mark.parametrize(("state", "action"), [
+    ("/PSM2/measured_cp", "/PSM2/servo_cp"), ("/theatre/ECM/measured_cp", "/gate_node/dry_run/servo_cp")])
+def test_the_one_arm_of_a_bag_keeps_its_name(convert, tmp_path, state, action):
+    code, out, _ = convert("out", "mcap", bag_of_poses(tmp_path / "bag", {state: range(5), action: range(5)}))
+    topics = yaml.safe_load((out / "episode-000000/metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    names = {entry["topic_metadata"]["name"] for entry in topics["topics_with_message_count"]}
+    assert code == 0 and names == {"/endoscope/left/image_raw/compressed", state, action}
+    assert tracks(out / "episode-000000")[0].names == POSE_NAMES
+
+
+def test_the_one_arm_of_a_bag_needs_no_place_in_a_dataset(convert, tmp_path):
+    pytest.importorskip("pyarrow")
+    bags = [bag_of_poses(tmp_path / arm, {f"/{arm}/measured_cp": range(5)}) for arm in ("PSM1", "PSM2")]
+    code, out, said = convert("out", "lerobot", *bags)
+    assert code == 0 and tracks(Source(out, 1))[0].names == POSE_NAMES, said
 
 
 def secret_video(path):
