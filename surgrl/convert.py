@@ -15,7 +15,7 @@ from .demos import read_demo, write_demo
 from .files import atomic_folder
 from .policy.errors import UserError
 from .policy.spec import Array
-from .recordings import Recording, Source, Track, find_recordings, open_recording
+from .recordings import Recording, Source, Track, find_recordings, is_dataset, open_recording
 from .rows import Row, Rows
 from .video_writer import VideoWriter, yuv_of
 from .view import View, add_view_arguments, view_of
@@ -23,6 +23,7 @@ from .view import View, add_view_arguments, view_of
 KINDS = ("lerobot", "mcap", "demos", "video")
 BEGAN = 10**18          # ns since 1970, of every stripped bag: 9 September 2001, when nobody was operated on
 TELLING = ("recorded at (ns since 1970)",)      # tags that a bag's stamps are
+DEMO_FEATURES = ("next.reward", "next.done", "next.success")    # of a dataset's rows, where they are a demonstration's
 CLOSE = 1e-6            # s, that times may differ after writing: ns, and counts of frames
 COLOUR = 6.0            # of 255, that a picture's mean colour may differ after compression
 
@@ -113,6 +114,8 @@ class _Exchange:
         with open_recording(source, self._args.topic, self._view) as recording:
             if self._rate is None:
                 self._rate = recording.rate or 30.0
+            if self._args.to != "video":
+                self._remark_others(recording)
             written = getattr(self, f"_to_{self._args.to}")(recording, len(self.written))
             self._left_out |= {"its name", *recording.tags}
             self._sources.append({"source": source.name, **recording.tags})
@@ -147,7 +150,7 @@ class _Exchange:
             demo = read_demo(recording.demo, partial=True)
             _fit(recording, len(demo.actions), self._rate)
             last = np.arange(len(demo.actions)) == len(demo.actions) - 1
-            more = {"next.reward": demo.rewards, "next.done": last, "next.success": last & demo.success}
+            more = dict(zip(DEMO_FEATURES, (demo.rewards, last, last & demo.success), strict=True))
             path = self._folder / DEMO_PART.format(number)
             write_demo(path, demo._replace(frames=demo.frames[-1:]))
         kept = self._dataset.write(recording, rows, self._task(recording), more)
@@ -201,6 +204,18 @@ class _Exchange:
         told = rows.told()
         if told:
             self.remarks.append(f"recording {len(self.written)}: {told}")
+
+
+    def _remark_others(self, recording: Recording) -> None:
+        """Tell, once for a dataset, what of it no recording has a place for."""
+        if not is_dataset(recording.path):
+            return
+        from .lerobot import other_features
+        carried = DEMO_FEATURES if recording.demo is not None else ()
+        names = [name for name in other_features(recording.path) if name not in carried]
+        text = f"left out of the dataset, of which pictures, state and action are kept: {', '.join(names)}"
+        if names and text not in self.remarks:
+            self.remarks.append(text)
 
 
 def _name(number: int, kind: str) -> str:

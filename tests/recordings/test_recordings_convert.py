@@ -177,6 +177,33 @@ def test_the_one_arm_of_a_bag_needs_no_place_in_a_dataset(convert, tmp_path):
     assert code == 0 and tracks(Source(out, 1))[0].names == POSE_NAMES, said
 
 
+def with_force(root):
+    """A dataset of the older layout, with a feature more."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    info = json.loads((old_dataset(root) / "meta/info.json").read_text())
+    info["features"]["observation.force"] = {"dtype": "float32", "shape": [1], "names": None}
+    (root / "meta/info.json").write_text(json.dumps(info))
+    for file in root.glob("data/*/*.parquet"):
+        table = parquet.read_table(file)
+        parquet.write_table(table.append_column("observation.force", [np.arange(float(table.num_rows))]), file)
+    return root
+
+
+@pytest.mark.parametrize("words", [["lerobot"], ["mcap"], ["mcap", "--crop", "8,8,32,32"]])
+def test_what_of_a_dataset_is_left_out_is_told_once(convert, tmp_path, words):
+    code, _, said = convert("out", words[0], with_force(tmp_path / "set"), *words[1:])
+    assert code == 0 and said.count("left out of the dataset") == 1
+    assert "kept: observation.force\n" in said
+
+
+@pytest.mark.parametrize("kind", ["lerobot", "mcap", "demos"])
+def test_of_a_dataset_of_demonstrations_nothing_is_left_out(convert, demos, kind):
+    pytest.importorskip("pyarrow")
+    _, there, _ = convert("there", "lerobot", demos)
+    code, _, said = convert("out", kind, there)
+    assert code == 0 and "left out of the dataset" not in said
+
+
 def secret_video(path):
     return video(path, frames(12), tags={"title": NAME, "comment": NAME, "creation_time": "2021-03-04T05:06:07Z"},
                  qp="8")
