@@ -17,7 +17,7 @@ from .recordings import Recording, Track
 STORE = get_typestore(Stores.ROS2_JAZZY)
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 IMAGE = "/endoscope/left/image_raw/compressed"
-CAMERA, ARM = "endoscope_left", "PSM1"
+CAMERA, ARM = "endoscope_left", "PSM1"        # where a recording names none
 QUALITY = 95            # of JPEG
 
 
@@ -30,9 +30,9 @@ def write_bag(recording: Recording, folder: Path, *, began: int, lossless: bool)
     topics: dict[tuple[str, str], Topic] = {}
     try:
         messages = heapq.merge(_pictures(recording, began, lossless, seen),
-                               _motion(recording.state, f"/{ARM}/measured_cp", f"/{ARM}/jaw/measured_js", STATE, began),
-                               _motion(recording.action, f"/{ARM}/servo_cp", f"/{ARM}/jaw/servo_jp",
-                                       POLICY_ACTION, began), key=lambda item: item[0])
+                               _motion(recording.state, "measured_cp", "jaw/measured_js", STATE, began),
+                               _motion(recording.action, "servo_cp", "jaw/servo_jp", POLICY_ACTION, began),
+                               key=lambda item: item[0])
         for stamp, name, message in messages:
             kind = message.__msgtype__
             topic = topics.get((name, kind))
@@ -60,7 +60,7 @@ def _motion(track: Track | None, pose: str, jaw: str, other: str, began: int) ->
     """An arm's pose, and jaw beside it, as such; anything else as values by name."""
     if track is None:
         return
-    types, arm = STORE.types, track.names in (POSE_NAMES, (*POSE_NAMES, "jaw"))
+    types, arm, place = STORE.types, track.names in (POSE_NAMES, (*POSE_NAMES, "jaw")), f"/{track.arm or ARM}"
     for time, values in zip(track.time, track.values, strict=True):
         stamp = began + round(float(time) * 1e9)
         header = _header(stamp, CAMERA)
@@ -69,9 +69,9 @@ def _motion(track: Track | None, pose: str, jaw: str, other: str, began: int) ->
             continue
         point = types["geometry_msgs/msg/Point"](*map(float, values[:3]))
         turn = types["geometry_msgs/msg/Quaternion"](*map(float, values[3:7]))
-        yield stamp, pose, types[POSE](header=header, pose=types["geometry_msgs/msg/Pose"](point, turn))
+        yield stamp, f"{place}/{pose}", types[POSE](header=header, pose=types["geometry_msgs/msg/Pose"](point, turn))
         if len(values) > 7:
-            yield stamp, jaw, _joints(header, ("jaw",), values[7:])
+            yield stamp, f"{place}/{jaw}", _joints(header, ("jaw",), values[7:])
 
 
 def _joints(header: Any, names: tuple[str, ...], values: Array) -> Any:

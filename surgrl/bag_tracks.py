@@ -50,7 +50,7 @@ def _arms(reader: AnyReader, topics: dict[str, list[Connection]], kinds: tuple[t
             if len(times) and values.shape[1] == 1:
                 parts.append((prefix, ("jaw",), ("rad",), times, values))
         if parts:
-            return _side_by_side(parts)
+            return _side_by_side(parts)._replace(arm=places[0].strip("/") if len(places) == 1 else "")
     return None
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from .demo_file import read_demo, write_demo
 from .files import atomic_folder
 from .policy.errors import UserError
 from .policy.spec import Array
-from .recordings import Recording, Source, Track, find_recordings, open_recording
+from .recordings import Recording, Source, Track, find_recordings, is_dataset, open_recording
 from .rows import Row, Rows
 from .video_writer import VideoWriter, yuv_of
 from .view import View, add_view_arguments, view_of
@@ -22,6 +23,7 @@ from .view import View, add_view_arguments, view_of
 KINDS = ("lerobot", "mcap", "demos", "video")
 BEGAN = 10**18          # ns since 1970, of every stripped bag: 9 September 2001, when nobody was operated on
 TELLING = ("recorded at (ns since 1970)",)      # tags that a bag's stamps are
+DEMO_FEATURES = ("next.reward", "next.done", "next.success")    # of a dataset's rows, where they are a demonstration's
 CLOSE = 1e-6            # s, that times may differ after writing: ns, and counts of frames
 COLOUR = 6.0            # of 255, that a picture's mean colour may differ after compression
 
@@ -112,6 +114,8 @@ class _Exchange:
         with open_recording(source, self._args.topic, self._view) as recording:
             if self._rate is None:
                 self._rate = recording.rate or 30.0
+            if self._args.to != "video":
+                self._remark_others(recording)
             written = getattr(self, f"_to_{self._args.to}")(recording, len(self.written))
             self._left_out |= {"its name", *recording.tags}
             self._sources.append({"source": source.name, **recording.tags})
@@ -144,8 +148,9 @@ class _Exchange:
         rows, more = Rows(recording, self._rate), {}
         if recording.demo is not None:
             demo = read_demo(recording.demo, partial=True)
+            _fit(recording, len(demo.actions), self._rate)
             last = np.arange(len(demo.actions)) == len(demo.actions) - 1
-            more = {"next.reward": demo.rewards, "next.done": last, "next.success": last & demo.success}
+            more = dict(zip(DEMO_FEATURES, (demo.rewards, last, last & demo.success), strict=True))
             path = self._folder / DEMO_PART.format(number)
             write_demo(path, demo._replace(frames=demo.frames[-1:]))
         kept = self._dataset.write(recording, rows, self._task(recording), more)
@@ -201,8 +206,34 @@ class _Exchange:
             self.remarks.append(f"recording {len(self.written)}: {told}")
 
 
+    def _remark_others(self, recording: Recording) -> None:
+        """Tell, once for a dataset, what of it no recording has a place for."""
+        if not is_dataset(recording.path):
+            return
+        from .lerobot import other_features
+        carried = DEMO_FEATURES if recording.demo is not None else ()
+        names = [name for name in other_features(recording.path) if name not in carried]
+        text = f"left out of the dataset, of which pictures, state and action are kept: {', '.join(names)}"
+        if names and text not in self.remarks:
+            self.remarks.append(text)
+
+
 def _name(number: int, kind: str) -> str:
     return f"episode-{number:06d}" + {"demos": ".npz", "video": ".mp4"}.get(kind, "")
+
+
+def _fit(recording: Recording, steps: int, rate: float) -> None:
+    """UserError unless each row of `rate` (Hz) is one of a demonstration's steps, whose reward it takes."""
+    times = np.zeros(0) if recording.action is None else recording.action.time
+    if len(times) != steps:
+        raise UserError(f"{recording.path}: {len(times)} actions do not fit the {steps} of its demonstration; "
+                        "convert it anew")
+    # Not recording.rate: of a bag it is rounded.
+    own = float((steps - 1) / (times[-1] - times[0])) if steps > 1 else recording.rate
+    if not isclose(own, rate, rel_tol=1e-4):
+        raise UserError(f"{recording.path}: a demonstration of {own:.6g} Hz, whose rewards are those of its steps: "
+                        f"rows of {rate:g} Hz would have wrong ones; give --rate {own:.6g}, and what has another rate "
+                        "a dataset of its own")
 
 
 def _written(recording: Recording, kept: list[Row]) -> Written:
@@ -235,7 +266,9 @@ def _apart(given: Track | None, got: Track | None, name: str) -> Iterator[str]:
         return
     if got is None or given.values.shape != got.values.shape or given.names != got.names:
         yield f"{name}'s shape"
-    elif not np.array_equal(given.values, got.values):
+    elif not np.array_equal(given.values, got.values, equal_nan=True):
         yield f"{name}'s values"
     elif not np.abs(given.time - got.time).max() <= CLOSE:
         yield f"{name}'s times"
+    elif given.arm and got.arm not in ("", given.arm):      # a dataset has no place for it
+        yield f"{name}'s arm"

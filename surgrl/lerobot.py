@@ -24,6 +24,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 DEMO_PART = "meta/surgrl/demo-{:06d}.npz"      # what a demonstration has beside pictures, state and action
 STATE, ACTION = "observation.state", "action"
 EXACT = "recorded."         # before a feature's name: the same in float64, where float32 would have lost digits
+COUNTS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 TIME = "recorded.time"      # s, where the times that pictures were taken at are known
 PLACES = {"v2": ("data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
                  "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"),
@@ -189,6 +190,13 @@ def read_info(root: Path) -> dict[str, Any]:
         raise UserError(f"{path}: codebase_version {version!r}, fps {info['fps']!r}; read are "
                         f"{', '.join(VERSIONS)} at a rate above 0")
     return dict(info)
+
+
+def other_features(root: Path) -> list[str]:
+    """A dataset's features that are no part of a recording: neither pictures, state and action nor counted by rows."""
+    known = {STATE, ACTION, EXACT + STATE, EXACT + ACTION, TIME, *COUNTS}
+    return [name for name, told in read_info(root)["features"].items()
+            if name not in known and told["dtype"] not in ("video", "image")]
 
 
 def _flat(names: Any) -> list[str]:

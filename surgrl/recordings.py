@@ -1,5 +1,6 @@
 """Recordings as sources: videos, folders of pictures, bags, LeRobot datasets, demonstrations. All read alike."""
 
+import os
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
@@ -10,6 +11,7 @@ from .decoded import Picture
 from .pictures import PictureReader, picture_files
 from .policy.errors import UserError
 from .policy.spec import Array
+from .replay_files import is_result
 from .video import VideoReader
 from .view import View
 from .viewed import Viewed
@@ -26,6 +28,7 @@ class Track(NamedTuple):
     units: tuple[str, ...]      # one for each name; "" where the source does not say
     time: Array                 # (N,) s, ascending, on the clock of the pictures
     values: Array               # (N, len(names)) float
+    arm: str = ""               # whose poses these are, where it is one: what its topics begin with; "": not told
 
 
 class Recording(Protocol):
@@ -66,14 +69,20 @@ class Source(NamedTuple):
     @property
     def name(self) -> str:
         """What to call it, and its results."""
-        return self.path.stem if self.episode is None else f"{self.path.stem}-{self.episode:06d}"
+        # Of "." and "..", too; a link's name is kept, and a folder's dot begins no suffix.
+        name = os.path.basename(os.path.abspath(self.path)) if self.path.is_dir() else self.path.stem
+        return name if self.episode is None else f"{name}-{self.episode:06d}"
 
 
 def find_recordings(words: Iterable[str | Path]) -> list[Source]:
-    """The recordings that files, folders and globs name, in order, each once. UserError where a word names none."""
+    """The recordings that files, folders and globs name, in order, each once. UserError where a word names none.
+
+    What a replay left is found in no folder and by no glob; only its own name gives it.
+    """
     found: dict[Source, None] = {}
     for word in words:
-        paths = sorted(map(Path, glob(str(word), recursive=True))) if has_magic(str(word)) else [Path(word)]
+        paths = [path for path in sorted(map(Path, glob(str(word), recursive=True))) if not is_result(path)
+                 ] if has_magic(str(word)) else [Path(word)]
         sources = [source for path in paths for source in _within(path)]
         if not sources:
             raise UserError(f"{word}: names no recording; give a video ({', '.join(VIDEOS[:5])} ...), a bag, "
@@ -131,7 +140,7 @@ def _within(path: Path) -> list[Source]:
         return [Source(path, episode) for episode in range(int(read_info(path)["total_episodes"]))]
     if (path / "metadata.yaml").is_file():
         return [Source(path)]
-    inner = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+    inner = sorted(item for item in path.iterdir() if not item.name.startswith(".") and not is_result(item))
     found = [source for item in inner if item.is_dir() or item.suffix.lower() in (*VIDEOS, *BAGS)
              or (item.suffix == DEMO and item.name.startswith("episode-")) for source in _within(item)]
-    return found + ([Source(path)] if picture_files(path) else [])
+    return found + ([Source(path)] if not {*picture_files(path)}.isdisjoint(inner) else [])

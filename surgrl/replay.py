@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -17,9 +18,10 @@ from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
 from .pretrained import find_bundle
 from .recordings import Source, find_recordings, open_recording
+from .replay_files import INDEX, REPORT, RESULTS, TITLE
 from .replay_index import Index
 from .replaying import Replay, Span
-from .results import REPORT, describe, done_before, publish
+from .results import describe, done_before, guard, publish
 from .segments import Segments
 from .ticks import find_region
 from .view import View, add_view_arguments, view_of
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings, folders of them, or globs: mp4, avi, mkv; bags of ROS; LeRobot datasets; folders of pictures")
     add("--topic", help="of a bag or dataset with several cameras: the one to replay")
     add("--against", metavar="BUNDLE2", help="a second policy, over the same pictures, to compare with the first")
-    add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one")
+    add("--out", type=Path, help=f"folder for the results; default: SOURCE-replay, or {FOLDER} for more than one, "
+        "here, or beside SOURCE where this is a folder of it")
     add("--start", type=float, default=0.0, help="s into the video at which to begin")
     add("--duration", type=float, default=np.inf, help="s to replay; default: to the end")
     add("--rate", type=float, help="Hz at which the policy is asked; default: as it was trained")
@@ -56,9 +59,12 @@ def run(args: argparse.Namespace) -> int:
     rate = _rate(bundles, args.rate)
     sources = find_recordings(args.sources)
     alone = len(args.sources) == 1 and sources == [Source(Path(args.sources[0]))]
-    out = args.out or Path(f"{sources[0].name}-replay" if alone else FOLDER)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a folder")
+    out = args.out or _outside(sources, Path(f"{sources[0].name}-replay" if alone else FOLDER))
+    folders = [out] if alone else [out / name for name in folder_names(sources)]
+    _spare(sources, [out, *folders])
+    index = out / INDEX
+    if not alone and index.exists() and f"<title>{TITLE}</title>".encode() not in index.read_bytes():
+        raise UserError(f"{index}: would be replaced, and is no index of replays; name another --out, or move it away")
     if args.parquet:
         import pyarrow  # noqa: F401  before hours of work, not after
     cv2.setNumThreads(1)        # decoder and encoder run beside it; more threads would get in their way
@@ -66,26 +72,53 @@ def run(args: argparse.Namespace) -> int:
     if alone:
         _replay(sources[0], out, bundles, span, view, args)
         return 0
-    return _replay_all(sources, out, bundles, span, view, args)
+    return _replay_all(sources, folders, bundles, span, view, args)
 
 
-def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
-                args: argparse.Namespace) -> int:
+def _outside(sources: Sequence[Source], folder: Path) -> Path:
+    """The folder; or one of its name beside the recording, where it would lie in one that is a folder itself."""
+    place = folder.resolve()
+    around = [path for path in {source.path.resolve() for source in sources} if path in place.parents and path.is_dir()]
+    return min(around, key=lambda path: len(path.parts)).parent / folder.name if around else folder
+
+
+def _spare(sources: Sequence[Source], folders: Sequence[Path]) -> None:
+    """UserError where results in the folders would replace or get into a recording, or a file is in their way."""
+    places = {source.path.resolve(): source.path for source in sources}
+    kept = {place for place in places if place.is_dir()}
+    for folder in folders:
+        blocked = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+        if blocked:
+            raise UserError(f"--out {blocked} is a file; name a folder")
+        place = folder.resolve()
+        around = next((path for path in (place, *place.parents) if path in kept), None)
+        if around:
+            raise UserError(f"--out {folder} lies in the recording {places[around]}, which results would become a part "
+                            "of; name a folder outside of it")
+        hit = next((path for path in map(Path.resolve, map(folder.joinpath, RESULTS)) if path in places), None)
+        if hit:
+            raise UserError(f"--out {folder}: its {hit.name} would replace the recording {places[hit]}; "
+                            "name another folder")
+
+
+def _replay_all(sources: Sequence[Source], folders: Sequence[Path], bundles: Sequence[PolicyBundle], span: Span,
+                view: View, args: argparse.Namespace) -> int:
     """Each into a folder of its own, and an index of them."""
-    index, failed, began, last = Index(out, len(sources)), 0, perf_counter(), len(sources)
-    for at, (source, name) in enumerate(zip(sources, folder_names(sources), strict=True), 1):
+    out, failed, began, last = folders[0].parent, 0, perf_counter(), len(sources)
+    index = Index(out, last)
+    for at, (source, folder) in enumerate(zip(sources, folders, strict=True), 1):
         print(f"[{at}/{last}] {source.path}", flush=True)
         fault = ""
         try:
-            _replay(source, out / name, bundles, span, view, args)
+            _replay(source, folder, bundles, span, view, args)
         except UserError as error:
             failed, fault = failed + 1, " ".join(str(error).split())
             print(f"surgrl: error: {fault}", file=sys.stderr)
-        index.add(source, name, fault)
+        index.add(source, folder.name, fault)
         if at < last:
             minutes = (perf_counter() - began) / at * (last - at) / 60
             print(f"  about {minutes:.1f} minutes for the {last - at} that are left, if they are as long")
-    print(f"wrote {out / 'index.html'}: {len(sources) - failed} of {len(sources)} recordings")
+    print(f"wrote {out / INDEX}: {len(sources) - failed} of {len(sources)} recordings")
     if failed:
         print(f"surgrl: {failed} of {len(sources)} recordings could not be replayed; the index says why",
               file=sys.stderr)
@@ -95,6 +128,7 @@ def _replay_all(sources: Sequence[Source], out: Path, bundles: Sequence[PolicyBu
 def _replay(source: Source, out: Path, bundles: Sequence[PolicyBundle], span: Span, view: View,
             args: argparse.Namespace) -> None:
     """One recording into the folder `out`; goes on where an earlier run was killed."""
+    guard(out, source)
     with open_recording(source, args.topic, view) as video:
         key = describe(source, bundles, span, view, vars(args))
         if done_before(out, key):
@@ -154,11 +188,11 @@ def folder_names(sources: Sequence[Source]) -> list[str]:
     often = Counter(names)
     names = [name if often[name] == 1 else f"{source.path.absolute().parent.name}-{name}"
              for name, source in zip(names, sources, strict=True)]
-    often, seen = Counter(names), Counter[str]()
+    often, taken = Counter(names), set(names)
     for at, name in enumerate(names):
         if often[name] > 1:
-            seen[name] += 1
-            names[at] = f"{name}-{seen[name]}"
+            names[at] = next(numbered for numbered in (f"{name}-{k}" for k in count(1)) if numbered not in taken)
+            taken.add(names[at])
     return names
 
 

@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from .page import Page
 from .recordings import Source
+from .replay_files import INDEX, REPORT, SUMMARY, THUMBNAIL, TITLE
 from .replay_page import asset
 from .replay_parts import clock
 from .trace import shares
-
-SUMMARY, THUMBNAIL, REPORT = "summary.json", "thumbnail.jpg", "report.html"
 
 
 class Index:
@@ -35,13 +34,13 @@ class Index:
         done, left = len(self._rows) - self._failed, self._count - len(self._rows)
         lead = f"{done} of {self._count} recordings replayed" + (
             f", {self._failed} could not be" if self._failed else "") + (f", {left} to come" if left else "") + "."
-        page = Page("Replays", lead, style=asset("replay_page.css"))
+        page = Page(TITLE, lead, style=asset("replay_page.css"))
         page.markup("<div class='wide'><table class='list'><tr><th></th><th>recording</th><th>lasts</th>"
                     "<th>sent as asked, limited, held</th><th>pictures unlike training's</th><th>smoothness (SPARC)"
                     f"</th><th>agreement with the robot</th></tr>{''.join(self._rows)}</table></div>")
         page.text("Of the first policy. SPARC: spectral arc length of what is sent, nearer to 0 is smoother. Agreement "
                   "is the mean cosine between what the policy wants and what the robot did, with its 95 % interval.")
-        page.write(self._out / "index.html")
+        page.write(self._out / INDEX)
 
 
 def _row(source: Source, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """What is left of a replay when it is done: its folder's files, and by what they are known to be done."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -13,27 +14,23 @@ import numpy as np
 from .compared import Likeness, Table, compare
 from .parquet import write_parquet
 from .policy.bundle import PolicyBundle
+from .policy.errors import UserError
 from .recordings import Recording, Source
+from .replay_files import LATENCY, OPTIONAL, REPORT, RESULTS, SUMMARY, THUMBNAIL, read_summary
 from .replay_page import write_report
 from .replaying import Replay, Span, latencies
+from .segments import PARTS
 from .trace import Trace, trace
 from .view import View
 
 FORMAT = 1
-REPORT, LATENCY, SUMMARY, THUMBNAIL = "report.html", "latency.json", "summary.json", "thumbnail.jpg"
-OURS = [f"{word}{suffix}.{kind}" for suffix in ("", "-against")
-        for word, kind in (("actions", "csv"), ("actions", "parquet"), ("replay", "mp4"))]
 ASKED = ("topic", "speed", "acceleration", "parquet")       # options by which results differ
 
 
 def describe(source: Source, bundles: Sequence[PolicyBundle], span: Span, view: View,
              options: Mapping[str, Any]) -> dict[str, Any]:
     """All that results depend on: plain data, the same for the same work."""
-    inner = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
-    files = [path for path in inner if path.is_file()]
-    stats = [(str(path.relative_to(source.path)), path.stat()) for path in files]
-    return {"format": FORMAT, "source": source.name,
-            "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
+    return {"format": FORMAT, "source": source.name, "files": _files(source),
             "bundles": [bundle.fingerprint for bundle in bundles],
             "span": [span.start, None if np.isinf(span.duration) else span.duration, span.rate, span.video],
             "view": {**asdict(view), "mask": view.mask and sha256(view.mask.read_bytes()).hexdigest()},
@@ -42,8 +39,23 @@ def describe(source: Source, bundles: Sequence[PolicyBundle], span: Span, view: 
 
 def done_before(folder: Path, key: Mapping[str, Any]) -> bool:
     """Whether the folder holds the results of exactly this work."""
-    path = folder / SUMMARY
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("key") == key)
+    summary = read_summary(folder)
+    return summary is not None and bool(summary["key"] == key)
+
+
+def guard(folder: Path, source: Source) -> None:
+    """UserError where results would replace files in the folder that are not of a replay of this source."""
+    summary = read_summary(folder)
+    if summary is None:
+        # A kill while results took their place leaves some of them, without a summary and with the segments.
+        theirs = [] if (folder / PARTS).is_dir() else [name for name in RESULTS if os.path.lexists(folder / name)]
+        if theirs:
+            raise UserError(f"{folder / theirs[0]}: would be replaced, and is not of a replay: there is no {SUMMARY} "
+                            "beside it; name another --out, or move it away")
+    elif summary.get("place") != _place(source) and (
+            [summary["key"]["source"], summary["key"]["files"]] != [source.name, _files(source)]):
+        raise UserError(f"{folder}: holds the replay of another recording, {summary['key']['source']}, which that of "
+                        f"{source.path} would replace; name another folder with --out, or remove this one")
 
 
 def publish(source: Source, video: Recording, replay: Replay, key: Mapping[str, Any], *, parquet: bool) -> None:
@@ -63,15 +75,27 @@ def publish(source: Source, video: Recording, replay: Replay, key: Mapping[str, 
     measured = latencies(replay)
     write_report(folder / REPORT, source.name, replay, traces, likenesses, measured)
     _write_json(folder / LATENCY, measured)
-    _write_json(folder / SUMMARY, {"key": key, **_summary(replay, traces, likenesses)})
+    _write_json(folder / SUMMARY, {"key": key, "place": _place(source), **_summary(replay, traces, likenesses)})
     middle = replay.album.moments[len(replay.album.moments) // 2].picture
     (folder / THUMBNAIL).write_bytes(cv2.imencode(".jpg", middle[:, :, ::-1])[1].tobytes())
     # Away with what an earlier replay with other options left, so that no two are mixed.
-    for old in OURS:
+    for old in OPTIONAL:
         if old not in names:
             (folder.parent / old).unlink(missing_ok=True)
     replay.segments.publish([*names, LATENCY, THUMBNAIL, REPORT, SUMMARY])
     replay.segments.remove()
+
+
+def _files(source: Source) -> list[list[Any]]:
+    """Name, bytes and time of change (ns) of each file of a recording."""
+    inner = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
+    stats = [(str(path.relative_to(source.path)), path.stat()) for path in inner if path.is_file()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _place(source: Source) -> str:
+    """Where a recording lies, as a hash: folders' names may tell a patient's."""
+    return sha256(f"{source.path.resolve()} {source.episode}".encode()).hexdigest()
 
 
 def _summary(replay: Replay, traces: Sequence[Trace], likenesses: Sequence[Likeness]) -> dict[str, Any]:

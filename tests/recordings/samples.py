@@ -1,11 +1,12 @@
-"""Recordings that the tests make themselves: videos of given frames, datasets of LeRobot's older layout."""
+"""Recordings that the tests make themselves: videos of given frames, bags of poses, LeRobot's older layout."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 
@@ -71,3 +72,27 @@ def old_dataset(root: Path, episodes: int = 2, count: int = 10) -> Path:
             root / f"data/chunk-000/episode_{number:06d}.parquet")
         video(root / f"videos/chunk-000/{key}/episode_{number:06d}.mp4", frames(count), qp="10")
     return root
+
+
+def bag_of_poses(path: Path, topics: Mapping[str, Iterable[float]]) -> Path:
+    """A bag of pictures at 25 Hz, each followed by a pose on every topic, 1 us apart, whose x (m) are given."""
+    from surgrl.bag_exchange import STORE, _header
+    from surgrl.bag_writer import BagWriter, Topic
+    types, bag = STORE.types, BagWriter(path, distro="kilted")
+
+    def put(name, message, stamp):
+        kind = message.__msgtype__
+        bag.write(Topic(name, kind, STORE.generate_msgdef(kind, ros_version=2)[0], STORE.hash_rihs01(kind), []),
+                  bytes(STORE.serialize_cdr(message, kind)), received=stamp, sent=stamp)
+    columns = list(zip(*topics.values(), strict=True))
+    for number, (picture, places) in enumerate(zip(frames(len(columns)), columns, strict=True)):
+        stamp = 10**18 + number * 40_000_000
+        data = cv2.imencode(".png", picture)[1].ravel()
+        put("/camera/compressed", types["sensor_msgs/msg/CompressedImage"](_header(stamp, ""), "png", data), stamp)
+        for late, (name, x) in enumerate(zip(topics, places, strict=True)):
+            then = stamp + 1000 * (late + 1)
+            place = types["geometry_msgs/msg/Pose"](types["geometry_msgs/msg/Point"](float(x), 0.0, 0.0),
+                                                    types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0))
+            put(name, types["geometry_msgs/msg/PoseStamped"](_header(then, "base"), place), then)
+    bag.close()
+    return path

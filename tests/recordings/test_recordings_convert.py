@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from surgrl.bag_tracks import POSE_NAMES
 from surgrl.cli import main
@@ -17,7 +18,7 @@ from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.rows import Rows
 from surgrl.view import View
-from tests.recordings.samples import frames, old_dataset, video
+from tests.recordings.samples import bag_of_poses, frames, old_dataset, video
 
 NAME = "Jane Doe 1970"
 
@@ -150,6 +151,86 @@ def test_a_datasets_files_are_as_the_layout_of_version_3_wants_them(convert, dem
         assert row[f"videos/{key}/to_timestamp"] == pytest.approx(row["length"] / info["fps"])
     assert np.shape(stats[key]["mean"]) == (3, 1, 1) and 0 < stats[key]["mean"][0][0][0] < 1
     assert len(stats["action"]["std"]) == 3 and stats["action"]["count"] == [13]
+
+
+@pytest.mark.parametrize("kind", ["demos", "mcap", "lerobot"])
+def test_rewards_are_those_of_the_rows_or_it_is_refused(convert, demos, kind):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    source = demos if kind == "demos" else convert("source", kind, demos)[1]
+    with open_recording(demos / "episode-000001.npz") as recording:
+        own = recording.rate
+    for rate in (own / 2, 0.9 * own, 2 * own):
+        code, out, said = convert("out", "lerobot", source, "--rate", rate)
+        assert code == 1 and f"a demonstration of {own:g} Hz" in said and f"give --rate {own:g}" in said
+        assert said.count("\n") == 1 and not out.exists()
+    code, out, _ = convert("out", "lerobot", source, "--rate", own)
+    data = parquet.read_table(out / "data/chunk-000/file-001.parquet")
+    assert code == 0 and data["next.success"].to_pylist() == [False] * 6 + [True]
+    assert data["next.reward"].to_pylist() == read_demo(demos / "episode-000001.npz").rewards.tolist()
+
+
+def test_a_bag_that_lost_steps_of_its_demonstration_becomes_no_dataset(convert, demos):
+    pytest.importorskip("pyarrow")
+    _, bag, _ = convert("bag", "mcap", demos / "episode-000000.npz")
+    _, other, _ = convert("other", "mcap", demos / "episode-000001.npz")
+    (other / "episode-000000" / "demo.npz").replace(bag / "episode-000000" / "demo.npz")
+    code, out, said = convert("out", "lerobot", bag)
+    assert code == 1 and "6 actions do not fit the 7 of its demonstration" in said and not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["mcap", "lerobot"])
+def test_a_measurement_that_was_no_number_is_still_none(convert, tmp_path, kind):
+    if kind == "lerobot":
+        pytest.importorskip("pyarrow")
+    x = [0.0, np.nan, 2.0, np.nan]
+    code, out, said = convert("out", kind, bag_of_poses(tmp_path / "bag", {"/PSM1/measured_cp": x}))
+    assert code == 0, said
+    state, _ = tracks(find_recordings([out])[0])
+    assert np.array_equal(state.values[:, 0], x, equal_nan=True)
+
+
+@pytest.mark.parametrize(("state", "action"), [
+    ("/PSM2/measured_cp", "/PSM2/servo_cp"), ("/theatre/ECM/measured_cp", "/gate_node/dry_run/servo_cp")])
+def test_the_one_arm_of_a_bag_keeps_its_name(convert, tmp_path, state, action):
+    code, out, _ = convert("out", "mcap", bag_of_poses(tmp_path / "bag", {state: range(5), action: range(5)}))
+    topics = yaml.safe_load((out / "episode-000000/metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    names = {entry["topic_metadata"]["name"] for entry in topics["topics_with_message_count"]}
+    assert code == 0 and names == {"/endoscope/left/image_raw/compressed", state, action}
+    assert tracks(out / "episode-000000")[0].names == POSE_NAMES
+
+
+def test_the_one_arm_of_a_bag_needs_no_place_in_a_dataset(convert, tmp_path):
+    pytest.importorskip("pyarrow")
+    bags = [bag_of_poses(tmp_path / arm, {f"/{arm}/measured_cp": range(5)}) for arm in ("PSM1", "PSM2")]
+    code, out, said = convert("out", "lerobot", *bags)
+    assert code == 0 and tracks(Source(out, 1))[0].names == POSE_NAMES, said
+
+
+def with_force(root):
+    """A dataset of the older layout, with a feature more."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    info = json.loads((old_dataset(root) / "meta/info.json").read_text())
+    info["features"]["observation.force"] = {"dtype": "float32", "shape": [1], "names": None}
+    (root / "meta/info.json").write_text(json.dumps(info))
+    for file in root.glob("data/*/*.parquet"):
+        table = parquet.read_table(file)
+        parquet.write_table(table.append_column("observation.force", [np.arange(float(table.num_rows))]), file)
+    return root
+
+
+@pytest.mark.parametrize("words", [["lerobot"], ["mcap"], ["mcap", "--crop", "8,8,32,32"]])
+def test_what_of_a_dataset_is_left_out_is_told_once(convert, tmp_path, words):
+    code, _, said = convert("out", words[0], with_force(tmp_path / "set"), *words[1:])
+    assert code == 0 and said.count("left out of the dataset") == 1
+    assert "kept: observation.force\n" in said
+
+
+@pytest.mark.parametrize("kind", ["lerobot", "mcap", "demos"])
+def test_of_a_dataset_of_demonstrations_nothing_is_left_out(convert, demos, kind):
+    pytest.importorskip("pyarrow")
+    _, there, _ = convert("there", "lerobot", demos)
+    code, _, said = convert("out", kind, there)
+    assert code == 0 and "left out of the dataset" not in said
 
 
 def secret_video(path):

@@ -7,7 +7,7 @@ import pytest
 from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.view import View
-from tests.recordings.samples import frames, old_dataset, video
+from tests.recordings.samples import bag_of_poses, frames, old_dataset, video
 
 
 def folder_of(path, count=6, suffix=".png", step=1):
@@ -122,28 +122,9 @@ def test_a_demonstration_tells_in_si_units_what_was_done(demos):
 
 
 def test_what_a_robot_did_is_read_out_of_a_bag(tmp_path):
-    from surgrl.bag_exchange import STORE, _header
-    from surgrl.bag_writer import BagWriter, Topic
-    types = STORE.types
-    bag = BagWriter(tmp_path / "bag", distro="kilted")
-
-    def put(name, message, stamp):
-        kind = message.__msgtype__
-        bag.write(Topic(name, kind, STORE.generate_msgdef(kind, ros_version=2)[0], STORE.hash_rihs01(kind), []),
-                  bytes(STORE.serialize_cdr(message, kind)), received=stamp, sent=stamp)
-
-    def pose(stamp, x):
-        return types["geometry_msgs/msg/PoseStamped"](_header(stamp, "base"), types["geometry_msgs/msg/Pose"](
-            types["geometry_msgs/msg/Point"](x, 0.0, 0.0), types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)))
-    for number, picture in enumerate(frames(5)):
-        stamp = 10**18 + number * 40_000_000
-        data = cv2.imencode(".png", picture)[1].ravel()
-        put("/camera/compressed", types["sensor_msgs/msg/CompressedImage"](_header(stamp, ""), "png", data), stamp)
-        for arm, part in (("PSM1", 0), ("PSM2", 1)):
-            put(f"/{arm}/measured_cp", pose(stamp + part, number + part / 2), stamp + part)
-        put("/PSM1/servo_cp", pose(stamp + 5, float(-number)), stamp + 5)
-        put("/gate_node/dry_run/servo_cp", pose(stamp + 6, 99.0), stamp + 6)
-    bag.close()
+    numbers = np.arange(5.0)
+    bag_of_poses(tmp_path / "bag", {"/PSM1/measured_cp": numbers, "/PSM2/measured_cp": numbers + 0.5,
+                                    "/PSM1/servo_cp": -numbers, "/gate_node/dry_run/servo_cp": numbers + 99})
     with open_recording(tmp_path / "bag") as recording:
         state, action = recording.state, recording.action
         assert recording.rate == 25

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -206,3 +207,52 @@ def test_out_that_is_a_file_is_refused(tmp_path, make_video, replay):
     (tmp_path / "out").write_text("mine")
     code, _, told = replay(make_video(tmp_path / "a.mp4"))
     assert code == 1 and "is a file" in told and (tmp_path / "out").read_text() == "mine"
+    code, _, told = replay(tmp_path / "a.mp4", "--out", str(tmp_path / "a.mp4" / "out"))
+    assert code == 1 and "is a file" in told and told.count("\n") == 1
+
+
+def all_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("options", [(), ("--no-video",)])
+@pytest.mark.parametrize("linked", [False, True])
+def test_results_never_take_the_place_of_the_recording(tmp_path, make_video, replay, options, linked):
+    (tmp_path / "out").mkdir()
+    video = make_video((tmp_path if linked else tmp_path / "out") / "replay.mp4", count=3)
+    if linked:
+        (tmp_path / "out" / "replay.mp4").symlink_to(video)
+    before = all_of(tmp_path)
+    code, _, told = replay(video, *options)
+    assert code == 1 and "would replace the recording" in told and told.count("\n") == 1
+    assert all_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("inner", [".", "results"])
+def test_results_do_not_get_among_the_pictures_of_a_recording(tmp_path, replay, inner):
+    (tmp_path / "out").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"out/{number}.png"), np.full((48, 64, 3), 90, np.uint8))
+    before = all_of(tmp_path)
+    code, _, told = replay(tmp_path / "out", "--image-rate", "25", "--out", str(tmp_path / "out" / inner))
+    assert code == 1 and "lies in the recording" in told and told.count("\n") == 1 and all_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("summary.json", '{"mean": 1}'), ("summary.json", "[]"), ("summary.json", "text"), ("summary.json", '{"key": 3}'),
+    ("summary.json", "\udcff"), ("actions.csv", "mine"), ("report.html", "mine"), ("replay-against.mp4", "mine")])
+def test_a_file_that_is_no_replays_is_left_in_place(tmp_path, make_video, replay, name, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(text, errors="surrogateescape")
+    before = all_of(tmp_path / "out")
+    code, _, told = replay(make_video(tmp_path / "a.mp4", count=3))
+    assert code == 1 and f"{tmp_path / 'out' / name}: " in told and "name another --out" in told
+    assert told.count("\n") == 1 and all_of(tmp_path / "out") == before
+
+
+def test_files_of_the_users_own_beside_the_results_stay(tmp_path, make_video, replay):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    video = make_video(tmp_path / "out" / "a.mp4", count=3)
+    assert replay(video)[0] == replay(video, "--no-video")[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*RESULTS, "notes.txt", "a.mp4"} - {"replay.mp4"}
