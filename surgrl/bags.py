@@ -104,7 +104,7 @@ class BagReader:
         frame = self._decode(number, message[1])
         if (frame.width, frame.height) != (self.width, self.height):
             raise UserError(f"{self.path}: picture {number} is {frame.width}x{frame.height} px, the first "
-                            f"{self.width}x{self.height}; replay the part before with --duration")
+                            f"{self.width}x{self.height}; a recording has one size")
         return Picture(number, (message[0] - self._began) * 1e-9, until, frame)
 
     def _messages(self) -> Iterator[tuple[int, Any]]:
@@ -119,8 +119,7 @@ class BagReader:
                     newest = stamp
                     yield stamp, message
         except Exception as error:      # as above
-            raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew, or replay "
-                            "the part before with --duration") from error
+            raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew") from error
 
     def _decode(self, number: int, message: Any) -> av.VideoFrame:
         pixels = _uncompressed(message) if hasattr(message, "format") else _raw(message)

@@ -181,7 +181,7 @@ class VideoReader:
         whole = "" if self.duration is None else f" of {self.duration:.2f} s"
         return UserError(
             f"{self.path}: damaged or cut off: {read} frames could be read, {until:.2f} s{whole} ({why}); "
-            "copy it anew, replay the part before with --duration, or save what can be read: "
+            "copy it anew, or save what can be read: "
             f"ffmpeg -err_detect ignore_err -i {self.path.name} mended.mp4")
 
 
