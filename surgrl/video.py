@@ -175,8 +175,8 @@ class VideoReader:
         if stream.duration is not None:
             return float(stream.duration * self._unit)
         told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))      # Matroska
-        if told:
-            return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
+        if told:        # where it ends, which is more than it lasts where it does not begin at 0
+            return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3]) - (stream.start_time or 0) * self._unit
         if container.duration is not None and len(container.streams) == 1:
             return float(container.duration / av.time_base)
         return None

@@ -1,5 +1,6 @@
 """Sources of every kind: found, opened, read alike; and where their state and action come from."""
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -78,6 +79,33 @@ def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
         with open_recording(source, view=View(rate=25)) as recording:
             assert len(list(recording.pictures())) >= 3 and len(recording.glimpses()) >= 1
             assert isinstance(recording.tags, dict) and recording.width == 64
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_matroska_file_that_does_not_begin_at_0_is_read_whole_and_a_cut_is_told(tmp_path, sound):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = (64, 48), "yuv420p"
+        stream.codec_context.max_b_frames = 0
+        if sound:
+            track = file.add_stream("pcm_s16le", rate=8000, layout="mono")
+            for k in range(6):
+                part = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), format="s16", layout="mono")
+                part.sample_rate, part.pts = 8000, 4000 * k
+                file.mux(track.encode(part))
+        for number, picture in enumerate(frames(50)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = 50 + number         # from 2 s on
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    with open_recording(path) as recording:
+        assert recording.duration == pytest.approx(2.0, abs=0.01)
+        times = [picture.time for picture in recording.pictures()]
+    assert times == pytest.approx(np.arange(50) / 25, abs=1e-3)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 3 // 4])
+    with open_recording(path) as recording, pytest.raises(UserError, match="damaged or cut off"):
+        list(recording.pictures())
 
 
 def test_a_dataset_of_version_2_1_gives_pictures_state_and_action(tmp_path):
