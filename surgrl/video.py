@@ -194,8 +194,8 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such video file")
     try:
-        container = av.open(str(path))
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+        container = av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
         raise UserError(f"{path}: {_why_not_opened(path)}") from error
     streams = [stream for stream in container.streams.video
                if not stream.disposition & av.stream.Disposition.attached_pic]      # a cover, not a video

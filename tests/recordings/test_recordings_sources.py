@@ -81,6 +81,15 @@ def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
             assert isinstance(recording.tags, dict) and recording.width == 64
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_tag_that_is_not_utf_8_keeps_no_file_from_being_read(tmp_path, suffix):
+    path = video(tmp_path / f"a{suffix}", frames(5), codec="mpeg4", tags={"title": "OpXration"})
+    path.write_bytes(path.read_bytes().replace(b"OpXration", "Op\xe9ration".encode("latin-1")))
+    with open_recording(path) as recording:
+        assert "Op\ufffdration" in recording.tags.values()
+        assert len(list(recording.pictures())) == 5 and recording.glimpses()
+
+
 @pytest.mark.parametrize("sound", [False, True])
 def test_a_matroska_file_that_does_not_begin_at_0_is_read_whole_and_a_cut_is_told(tmp_path, sound):
     path = tmp_path / "a.mkv"
