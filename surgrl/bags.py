@@ -1,5 +1,6 @@
 """Pictures out of a recording made with ROS: rosbag2 folders (MCAP, sqlite3), bare .mcap, .db3 and ROS 1's .bag."""
 
+import struct
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -192,7 +193,7 @@ def _mend(path: Path, out: Path) -> tuple[int, float]:
                     writer.add_message(channels[record.channel_id], record.log_time, record.data,
                                        record.publish_time, record.sequence)
                     times.append(record.log_time)
-        except (McapError, CRCValidationError, EOFError, ValueError, KeyError):
+        except (McapError, CRCValidationError, EOFError, ValueError, KeyError, struct.error):
             pass        # the place where it was cut
         writer.finish()
     return len(times), (max(times) - min(times)) * 1e-9 if times else 0.0

@@ -188,6 +188,15 @@ def test_a_bag_that_was_cut_off_is_replayed_up_to_there_and_told(tmp_path, repla
     assert len(replay(tmp_path / "bag", "--no-video")[1]) == len(rows)
 
 
+def test_a_bag_that_lacks_a_part_of_its_summary_only_is_read_whole_wherever_it_was_cut(tmp_path):
+    file, = record(tmp_path / "bag", frames(60)).glob("*.mcap")
+    whole = file.read_bytes()
+    for cut in range(8, 400, 41):
+        (tmp_path / "cut.mcap").write_bytes(whole[:-cut])
+        with BagReader(tmp_path / "cut.mcap") as bag:
+            assert bag._count == 60
+
+
 def test_a_damaged_picture_is_told_with_its_number(tmp_path, replay):
     folder, broken = tmp_path / "bag", message(frames(1)[0], BEGAN + 10**9, "jpeg")
     broken.data = broken.data[:20]
