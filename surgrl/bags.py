@@ -142,19 +142,24 @@ class BagReader:
         return chosen
 
     def _whole_files(self) -> list[Path]:
-        """What to read: the recording itself, or its files once what a crash cut off is mended in a copy."""
+        """What to read: the recording itself, or its files, once what a crash cut off is mended in a copy."""
         files = sorted(self.path.glob("*.mcap")) if self.path.is_dir() else [self.path]
-        torn = [file for file in files if file.suffix == ".mcap" and not _has_end(file)]
-        if not torn and not (files and self.path.is_dir() and not (self.path / "metadata.yaml").is_file()):
+        torn = [file for file in files if file.suffix.lower() == ".mcap" and not _has_end(file)]
+        loud = [file for file in files if file.suffix != file.suffix.lower()]       # rosbags reads no X.MCAP
+        if not torn and not loud and not (files and self.path.is_dir() and not (self.path / "metadata.yaml").is_file()):
             return [self.path]
         scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="surgrl-bag-")))
-        for file in torn:
-            count, seconds = _mend(file, scratch / file.name)
+        copies = {file: scratch / f"{file.stem}{file.suffix.lower()}" for file in (*torn, *loud)}
+        for file in copies:
+            if file not in torn:
+                copies[file].symlink_to(file.absolute())
+                continue
+            count, seconds = _mend(file, copies[file])
             if not count:
                 raise UserError(f"{file}: not an MCAP file, or cut off before its first messages; copy it anew")
             print(f"{file}: was cut off: the process or the disk failed while it was written; {count} messages of its "
                   f"first {seconds:.1f} s are there and are used, what came after them is missing", file=sys.stderr)
-        return [scratch / file.name if file in torn else file for file in files]
+        return [copies.get(file, file) for file in files]
 
 
 def _uncompressed(message: Any) -> tuple[Array, str] | None:

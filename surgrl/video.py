@@ -194,7 +194,8 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such video file")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
     except av.FFmpegError as error:
         raise UserError(f"{path}: {_why_not_opened(path)}") from error
     streams = [stream for stream in container.streams.video

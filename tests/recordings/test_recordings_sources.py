@@ -5,6 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from surgrl.cli import main
+from surgrl.footage import absolute
 from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.view import View
@@ -79,6 +81,32 @@ def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
         with open_recording(source, view=View(rate=25)) as recording:
             assert len(list(recording.pictures())) >= 3 and len(recording.glimpses()) >= 1
             assert isinstance(recording.tags, dict) and recording.width == 64
+
+
+def test_a_name_with_brackets_is_taken_literally_and_a_glob_is_still_one(tmp_path, monkeypatch):
+    folder = tmp_path / "br[1]"
+    folder.mkdir()
+    for name in ("clip[1].mp4", "clip1.mp4"):
+        video(folder / name, frames(2))
+    for word, names in (("clip[1].mp4", ["clip[1]"]), ("clip[12].mp4", ["clip1"]), ("*.mp4", ["clip1", "clip[1]"])):
+        monkeypatch.chdir(folder)
+        assert [source.name for source in find_recordings([word])] == names
+        told = absolute([word])
+        monkeypatch.chdir(tmp_path)
+        assert [source.name for source in find_recordings(told)] == names
+
+
+@pytest.mark.parametrize("cut", [1.0, 0.8])
+def test_a_bag_whose_suffix_is_in_capitals_is_a_bag(tmp_path, demos, cut):
+    assert main(["convert", str(demos / "episode-000000.npz"), str(tmp_path / "bags"), "--to", "mcap"]) == 0
+    whole, = (tmp_path / "bags").rglob("*.mcap")
+    loud = tmp_path / "loud" / "X.MCAP"
+    loud.parent.mkdir()
+    loud.write_bytes(whole.read_bytes()[:int(whole.stat().st_size * cut)])
+    assert find_recordings([loud.parent]) == [Source(loud)]
+    with open_recording(loud) as recording:
+        assert recording.path == loud and recording.state is not None
+        assert len(list(recording.pictures())) == 7 or cut < 1
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])

@@ -56,6 +56,14 @@ def test_the_folder_is_named_after_the_video_and_lies_where_the_user_is(tmp_path
     assert sorted(path.name for path in Path("opération 1-replay").iterdir()) == sorted(RESULTS)
 
 
+def test_a_name_with_a_colon_is_read_and_written_where_the_user_is(tmp_path, make_video, bundle, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "2024-01-01T10:00:00.mp4", count=3)
+    assert main(["replay", str(bundle), "2024-01-01T10:00:00.mp4", "--out", "a:b"]) == 0
+    assert sorted(path.name for path in Path("a:b").iterdir()) == sorted(RESULTS)
+    assert main(["convert", "2024-01-01T10:00:00.mp4", "c:d", "--to", "video"]) == 0
+
+
 def test_a_60_fps_video_feeds_a_30_hz_policy_every_other_frame(tmp_path, make_video, replay):
     _, rows, _ = replay(make_video(tmp_path / "a.mp4", rate=60, count=60), "--no-video")
     assert [int(row["frame"]) for row in rows] == list(range(0, 60, 2))
