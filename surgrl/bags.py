@@ -22,7 +22,7 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from .bag_tracks import read_tracks
-from .decoded import BT601, GLIMPSES, TIMESTAMP, Picture
+from .decoded import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 
@@ -78,14 +78,28 @@ class BagReader:
         self._stack.close()
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
-        """Every picture in order of its stamp, from the one shown at `start` (s since the first) on."""
-        span = ALONE
-        for number, (this, after) in enumerate(pairwise(chain(self._messages(), [None]))):
-            assert this is not None
-            span = after[0] - this[0] if after else span        # the last is shown for as long as the one before it
-            until = (this[0] + span - self._began) * 1e-9
-            if until > start + TIMESTAMP or (not after and until > start):
-                yield self._picture(number, this, until)
+        """Every picture in order of its stamp, from the one shown at `start` (s since the first) on.
+
+        Tells, when it is closed, how many messages were left out for their stamps.
+        """
+        span, late = ALONE, list[float]()
+        try:
+            for number, (this, after) in enumerate(pairwise(chain(self._messages(late), [None]))):
+                assert this is not None
+                gap = after[0] - this[0] if after else 0
+                whole = after is not None and gap < LONGEST * 1e9
+                span = gap if whole else span       # the last is shown for as long as the one before it
+                until = (this[0] + span - self._began) * 1e-9
+                if until > start + TIMESTAMP or (not whole and until > start):
+                    yield self._picture(number, this, until)
+                if after and not whole and (begins := (after[0] - self._began) * 1e-9) > start:
+                    raise UserError(f"{self.path}: the stamp of picture {number + 1} is {gap * 1e-9:.0f} s after that "
+                                    f"of the one before it, and {LONGEST:g} s count as damage; what comes after "
+                                    f"begins at {begins:.2f} s")
+        finally:
+            if late:
+                print(f"{self.path}: left out {len(late)} of its pictures, as policy_node would: their stamps are not "
+                      f"later than those before them, but up to {max(late):.2f} s behind", file=sys.stderr)
 
     def _usual_rate(self) -> float:
         """Hz of the first pictures; a whole number where they are about that, since stamps come late and early."""
@@ -108,8 +122,11 @@ class BagReader:
                             f"{self.width}x{self.height}; a recording has one size")
         return Picture(number, (message[0] - self._began) * 1e-9, until, frame)
 
-    def _messages(self) -> Iterator[tuple[int, Any]]:
-        """Stamp in ns, and message; those whose stamp does not rise are left out, as the node drops them."""
+    def _messages(self, late: list[float] | None = None) -> Iterator[tuple[int, Any]]:
+        """Stamp in ns, and message; those whose stamp does not rise are left out, as the node drops them.
+
+        late: takes the s that each of those is behind.
+        """
         newest, read = None, 0
         try:
             for connection, received, data in self._reader.messages(self._connections):
@@ -119,6 +136,8 @@ class BagReader:
                 if newest is None or stamp > newest:
                     newest = stamp
                     yield stamp, message
+                elif late is not None:
+                    late.append((newest - stamp) * 1e-9)
         except Exception as error:      # as above
             raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew") from error
 

@@ -14,7 +14,7 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 import pyarrow.dataset as tables
 
-from .decoded import BT601, GLIMPSES, Picture
+from .decoded import BT601, GLIMPSES, LONGEST, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Track
@@ -142,8 +142,9 @@ class LeRobotReader:
         if name == "timestamp":     # float32: 1e-4 s are lost in half an hour
             times = np.where(np.abs(times - np.arange(length) / self.rate) < 1e-3, np.arange(length) / self.rate, times)
         self._times = times - times[0]
-        if not (np.diff(self._times) > 0).all():
-            raise UserError(f"{self.path}: episode {self._episode}: the times of its rows do not rise; copy it anew")
+        if not ((steps := np.diff(self._times)) > 0).all() or not (steps < LONGEST).all():
+            raise UserError(f"{self.path}: episode {self._episode}: the times of its rows must rise, by less than "
+                            f"{LONGEST:g} s; copy it anew")
         return table
 
     def _track(self, name: str) -> Track | None:

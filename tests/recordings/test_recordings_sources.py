@@ -56,6 +56,27 @@ def test_times_that_cannot_be_are_refused(tmp_path, text, told):
         open_recording(path)
 
 
+def test_numbers_that_are_time_stamps_are_refused(tmp_path):
+    path = tmp_path / "a"
+    path.mkdir()
+    for number, picture in enumerate(frames(3)):
+        cv2.imwrite(str(path / f"{1700000000123456789 + number * 40_000_000}.png"), picture)
+    with pytest.raises(UserError, match=r"1700000000163456789.png are 1600000 s apart at 25 Hz; .* timestamps.txt"):
+        open_recording(path, view=View(rate=25))
+
+
+def test_a_gap_of_ten_minutes_in_a_dataset_is_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    root = old_dataset(tmp_path / "set", episodes=1, count=3)
+    file, = (root / "data").rglob("*.parquet")
+    table = parquet.read_table(file)
+    place = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(place, "timestamp", [[0.0, 0.04, 700.0]]), file)
+    with pytest.raises(UserError, match="must rise, by less than 600 s"):
+        open_recording(Source(root, 0))
+
+
 def test_pictures_that_are_not_one_recording_are_refused(tmp_path):
     path = folder_of(tmp_path / "a", 3)
     (path / "other1.png").write_bytes((path / "frame1.png").read_bytes())
