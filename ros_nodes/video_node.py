@@ -46,11 +46,7 @@ def play(path: Path, topic: str, view: View, *, loop: bool) -> Iterator[Shot]:
         with open_recording(path, topic or None, view) as video:
             picture = None
             for picture in video.pictures():
-                pixels = picture.rgb()
-                if pixels.shape[:2] != (video.height, video.width):
-                    raise UserError(f"{path}: its pictures change from {video.width}x{video.height} to "
-                                    f"{pixels.shape[1]}x{pixels.shape[0]} px; encode it anew in one size")
-                yield Shot(began + picture.time, pixels)
+                yield Shot(began + picture.time, picture.rgb())
         if picture is None:
             raise UserError(f"{path}: shows no picture for any time; encode it anew")
         # A file need not say how long its last picture is shown.

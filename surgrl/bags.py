@@ -1,5 +1,6 @@
 """Pictures out of a recording made with ROS: rosbag2 folders (MCAP, sqlite3), bare .mcap, .db3 and ROS 1's .bag."""
 
+import struct
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from .bag_tracks import read_tracks
-from .decoded import BT601, GLIMPSES, TIMESTAMP, Picture
+from .decoded import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 
@@ -77,14 +78,28 @@ class BagReader:
         self._stack.close()
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
-        """Every picture in order of its stamp, from the one shown at `start` (s since the first) on."""
-        span = ALONE
-        for number, (this, after) in enumerate(pairwise(chain(self._messages(), [None]))):
-            assert this is not None
-            span = after[0] - this[0] if after else span        # the last is shown for as long as the one before it
-            until = (this[0] + span - self._began) * 1e-9
-            if until > start + TIMESTAMP or (not after and until > start):
-                yield self._picture(number, this, until)
+        """Every picture in order of its stamp, from the one shown at `start` (s since the first) on.
+
+        Tells, when it is closed, how many messages were left out for their stamps.
+        """
+        span, late = ALONE, list[float]()
+        try:
+            for number, (this, after) in enumerate(pairwise(chain(self._messages(late), [None]))):
+                assert this is not None
+                gap = after[0] - this[0] if after else 0
+                whole = after is not None and gap < LONGEST * 1e9
+                span = gap if whole else span       # the last is shown for as long as the one before it
+                until = (this[0] + span - self._began) * 1e-9
+                if until > start + TIMESTAMP or (not whole and until > start):
+                    yield self._picture(number, this, until)
+                if after and not whole and (begins := (after[0] - self._began) * 1e-9) > start:
+                    raise UserError(f"{self.path}: the stamp of picture {number + 1} is {gap * 1e-9:.0f} s after that "
+                                    f"of the one before it, and {LONGEST:g} s count as damage; what comes after "
+                                    f"begins at {begins:.2f} s")
+        finally:
+            if late:
+                print(f"{self.path}: left out {len(late)} of its pictures, as policy_node would: their stamps are not "
+                      f"later than those before them, but up to {max(late):.2f} s behind", file=sys.stderr)
 
     def _usual_rate(self) -> float:
         """Hz of the first pictures; a whole number where they are about that, since stamps come late and early."""
@@ -104,11 +119,14 @@ class BagReader:
         frame = self._decode(number, message[1])
         if (frame.width, frame.height) != (self.width, self.height):
             raise UserError(f"{self.path}: picture {number} is {frame.width}x{frame.height} px, the first "
-                            f"{self.width}x{self.height}; replay the part before with --duration")
+                            f"{self.width}x{self.height}; a recording has one size")
         return Picture(number, (message[0] - self._began) * 1e-9, until, frame)
 
-    def _messages(self) -> Iterator[tuple[int, Any]]:
-        """Stamp in ns, and message; those whose stamp does not rise are left out, as the node drops them."""
+    def _messages(self, late: list[float] | None = None) -> Iterator[tuple[int, Any]]:
+        """Stamp in ns, and message; those whose stamp does not rise are left out, as the node drops them.
+
+        late: takes the s that each of those is behind.
+        """
         newest, read = None, 0
         try:
             for connection, received, data in self._reader.messages(self._connections):
@@ -118,9 +136,10 @@ class BagReader:
                 if newest is None or stamp > newest:
                     newest = stamp
                     yield stamp, message
+                elif late is not None:
+                    late.append((newest - stamp) * 1e-9)
         except Exception as error:      # as above
-            raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew, or replay "
-                            "the part before with --duration") from error
+            raise UserError(f"{self.path}: damaged after its picture {read - 1} ({error}); copy it anew") from error
 
     def _decode(self, number: int, message: Any) -> av.VideoFrame:
         pixels = _uncompressed(message) if hasattr(message, "format") else _raw(message)
@@ -142,19 +161,24 @@ class BagReader:
         return chosen
 
     def _whole_files(self) -> list[Path]:
-        """What to read: the recording itself, or its files once what a crash cut off is mended in a copy."""
+        """What to read: the recording itself, or its files, once what a crash cut off is mended in a copy."""
         files = sorted(self.path.glob("*.mcap")) if self.path.is_dir() else [self.path]
-        torn = [file for file in files if file.suffix == ".mcap" and not _has_end(file)]
-        if not torn and not (files and self.path.is_dir() and not (self.path / "metadata.yaml").is_file()):
+        torn = [file for file in files if file.suffix.lower() == ".mcap" and not _has_end(file)]
+        loud = [file for file in files if file.suffix != file.suffix.lower()]       # rosbags reads no X.MCAP
+        if not torn and not loud and not (files and self.path.is_dir() and not (self.path / "metadata.yaml").is_file()):
             return [self.path]
         scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="surgrl-bag-")))
-        for file in torn:
-            count, seconds = _mend(file, scratch / file.name)
+        copies = {file: scratch / f"{file.stem}{file.suffix.lower()}" for file in (*torn, *loud)}
+        for file in copies:
+            if file not in torn:
+                copies[file].symlink_to(file.absolute())
+                continue
+            count, seconds = _mend(file, copies[file])
             if not count:
                 raise UserError(f"{file}: not an MCAP file, or cut off before its first messages; copy it anew")
             print(f"{file}: was cut off: the process or the disk failed while it was written; {count} messages of its "
                   f"first {seconds:.1f} s are there and are used, what came after them is missing", file=sys.stderr)
-        return [scratch / file.name if file in torn else file for file in files]
+        return [copies.get(file, file) for file in files]
 
 
 def _uncompressed(message: Any) -> tuple[Array, str] | None:
@@ -193,7 +217,7 @@ def _mend(path: Path, out: Path) -> tuple[int, float]:
                     writer.add_message(channels[record.channel_id], record.log_time, record.data,
                                        record.publish_time, record.sequence)
                     times.append(record.log_time)
-        except (McapError, CRCValidationError, EOFError, ValueError, KeyError):
+        except (McapError, CRCValidationError, EOFError, ValueError, KeyError, struct.error):
             pass        # the place where it was cut
         writer.finish()
     return len(times), (max(times) - min(times)) * 1e-9 if times else 0.0

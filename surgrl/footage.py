@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from .config import RecordingsConfig
 from .policy.errors import UserError
 from .policy.image import prepare
 from .policy.spec import Array, ImageSpec
-from .recordings import Recording, Source, Track, find_recordings, open_recording
+from .recordings import Recording, Source, Track, find_recordings, is_glob, open_recording
 from .ticks import Place, sample
 from .view import View
 
@@ -164,4 +165,6 @@ def _frames(video: Recording, image: ImageSpec, most: int) -> tuple[Array, Array
 
 def absolute(words: Sequence[str]) -> list[str]:
     """Words that name recordings, so that they still do from another folder."""
-    return [str(Path(word).absolute()) for word in words]
+    here = str(Path.cwd())
+    # The folder's own brackets are no part of a glob.
+    return [str(Path(escape(here) if is_glob(word) else here) / word) for word in words]

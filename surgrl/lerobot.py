@@ -14,7 +14,7 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 import pyarrow.dataset as tables
 
-from .decoded import BT601, GLIMPSES, Picture
+from .decoded import BT601, GLIMPSES, LONGEST, Picture
 from .policy.errors import UserError
 from .policy.spec import Array
 from .recordings import Track
@@ -75,7 +75,7 @@ class LeRobotReader:
         ends = [*self._times[1:], self.duration]
         first = max(0, int(np.searchsorted(self._times, start + 1e-3, side="right")) - 1)
         if self._video is None:
-            frames = (av.VideoFrame.from_ndarray(self._stored(k), format="rgb24") for k in range(first, len(ends)))
+            frames = (self._frame(k) for k in range(first, len(ends)))
             shown: Iterator[Picture] = (Picture(0, 0.0, 0.0, frame) for frame in frames)
         else:
             # In the middle of the first frame's time: stamps in the file and in the table are rounded apart.
@@ -143,8 +143,9 @@ class LeRobotReader:
         if name == "timestamp":     # float32: 1e-4 s are lost in half an hour
             times = np.where(np.abs(times - np.arange(length) / self.rate) < 1e-3, np.arange(length) / self.rate, times)
         self._times = times - times[0]
-        if not (np.diff(self._times) > 0).all():
-            raise UserError(f"{self.path}: episode {self._episode}: the times of its rows do not rise; copy it anew")
+        if not ((steps := np.diff(self._times)) > 0).all() or not (steps < LONGEST).all():
+            raise UserError(f"{self.path}: episode {self._episode}: the times of its rows must rise, by less than "
+                            f"{LONGEST:g} s; copy it anew")
         return table
 
     def _track(self, name: str) -> Track | None:
@@ -165,6 +166,13 @@ class LeRobotReader:
             return None, 0.0
         start = float(self._row[f"videos/{self._key}/from_timestamp"]) if self._three else 0.0
         return VideoReader(self._file(1, f"videos/{self._key}", video_key=self._key)), start
+
+    def _frame(self, number: int) -> av.VideoFrame:
+        pixels = self._stored(number)
+        if pixels.shape[:2] != (self.height, self.width):
+            raise UserError(f"{self.path}: episode {self._episode}: picture {number} is {pixels.shape[1]}x"
+                            f"{pixels.shape[0]} px, the first {self.width}x{self.height}; a recording has one size")
+        return av.VideoFrame.from_ndarray(pixels, format="rgb24")
 
     def _stored(self, number: int) -> Array:
         """(H, W, 3) uint8 RGB, of a dataset that holds pictures in its table."""

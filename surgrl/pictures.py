@@ -100,7 +100,14 @@ class PictureReader:
             if rate is None:
                 raise UserError(f"{self.path}: pictures do not say when they were taken; give --image-rate HZ, or "
                                 f"write a time (s) for each into {TIMES[0]}, one a line")
-            return (np.array(numbers) - numbers[0]) / rate      # a missing number: the one before is shown longer
+            times = np.array([number - numbers[0] for number in numbers], float) / rate
+            far = np.flatnonzero(~(np.diff(times) < LONGEST))
+            if len(far):
+                one, two = self._files[far[0]:far[0] + 2]
+                raise UserError(f"{self.path}: {one.name} and {two.name} are {times[far[0] + 1] - times[far[0]]:.0f} s "
+                                f"apart at {rate:g} Hz; it must be less than {LONGEST:g} s. If the numbers are times, "
+                                f"write those (s) into {TIMES[0]}, one a line")
+            return times        # a missing number: the one before is shown longer
         words = [line.replace(",", " ").split() for line in _text(told[0]).splitlines() if line.strip()]
         try:
             times = np.array([float(line[-1]) for line in words])

@@ -82,13 +82,18 @@ def find_recordings(words: Iterable[str | Path]) -> list[Source]:
     found: dict[Source, None] = {}
     for word in words:
         paths = [path for path in sorted(map(Path, glob(str(word), recursive=True))) if not is_result(path)
-                 ] if has_magic(str(word)) else [Path(word)]
+                 ] if is_glob(word) else [Path(word)]
         sources = [source for path in paths for source in _within(path)]
         if not sources:
             raise UserError(f"{word}: names no recording; give a video ({', '.join(VIDEOS[:5])} ...), a bag, "
                             "a folder of them or a glob")
         found.update(dict.fromkeys(sources))
     return list(found)
+
+
+def is_glob(word: str | Path) -> bool:
+    """Whether a word is a pattern, and not a name that has brackets."""
+    return has_magic(str(word)) and not Path(word).exists()
 
 
 def open_recording(source: Source | str | Path, topic: str | None = None, view: View | None = None) -> Recording:
@@ -113,7 +118,7 @@ def _open(source: Source, topic: str | None, view: View) -> Recording:
             if count != 1:
                 raise UserError(f"{path}: a dataset of {count} episodes, and no episode is named")
         return LeRobotReader(path, source.episode or 0, topic)
-    if path.suffix in BAGS or (path.is_dir() and not picture_files(path)):
+    if path.suffix.lower() in BAGS or (path.is_dir() and not picture_files(path)):
         from .bags import BagReader
         return BagReader(path, topic)
     if topic is not None:

@@ -135,10 +135,11 @@ def join_tables(parts: Sequence[Path], header: bytes, path: Path) -> None:
 
 def join_videos(parts: Sequence[Path], path: Path) -> None:
     """One mp4 of those of all segments, packet by packet."""
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as whole:
+    # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+    with av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as whole:
         stream, end = None, 0
         for part in parts:
-            with av.open(str(part)) as file:
+            with av.open(str(part.absolute())) as file:
                 source = file.streams.video[0]
                 if stream is None:
                     stream = whole.add_stream_from_template(source)

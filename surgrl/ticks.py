@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from math import gcd
+from math import floor, gcd
 from typing import NamedTuple
 
 from .annotate import Box
@@ -32,22 +32,29 @@ def sample(pictures: Iterator[Picture], rate: float, place: Place, duration: flo
     """The newest picture every 1 / rate s, for as long as there is one; size: width, height px to draw on.
 
     pictures: from the one shown at the next tick on, or from earlier. A replay begins at its first picture, where that
-    is later than `place.began`.
+    is later than `place.began`. A UserError of the pictures tells how to replay what comes before it.
     """
     newest, (start, number) = None, place
-    for picture in pictures:
-        if newest is None and not number:
-            start = max(start, picture.time)
-        while newest is not None and start + number / rate < picture.time - TIMESTAMP:
+    try:
+        for picture in pictures:
+            if newest is None and not number:
+                start = max(start, picture.time)
+            while newest is not None and start + number / rate < picture.time - TIMESTAMP:
+                yield _tick(start + number / rate, newest, size)
+                number += 1
+                if not number / rate < duration - TIMESTAMP:
+                    return
+            newest = picture
+        while newest is not None and number / rate < duration - TIMESTAMP and (
+                start + number / rate < max(newest.until, newest.time + TIMESTAMP) - TIMESTAMP):
             yield _tick(start + number / rate, newest, size)
             number += 1
-            if not number / rate < duration - TIMESTAMP:
-                return
-        newest = picture
-    while newest is not None and number / rate < duration - TIMESTAMP and (
-            start + number / rate < max(newest.until, newest.time + TIMESTAMP) - TIMESTAMP):
-        yield _tick(start + number / rate, newest, size)
-        number += 1
+    except UserError as error:
+        # To where the newest picture begins: how long that one was shown, only the next would have told.
+        sound = 0.0 if newest is None else floor((newest.time - start) * 100) / 100
+        if sound <= 0:
+            raise
+        raise UserError(f"{error}; the part before can be replayed with --duration {sound:.2f}") from error
 
 
 def _tick(time: float, picture: Picture, size: tuple[int, int] | None) -> Tick:

@@ -41,10 +41,12 @@ class VideoReader:
         self.rate = float(stream.average_rate or 0)             # Hz, mean; 0: the file does not say
         self.duration = self._promised()                        # s; None: the file does not say
         self.tags = {**self._container.metadata, **stream.metadata}
-        self.width, self.height, turned = stream.width, stream.height, False
+        self._size, turned = (stream.width, stream.height), False       # px; of the first frame, before it is turned
         try:
             # The flag is with the frames; another container, so that this one still stands at its beginning.
-            self._turn, turned = turn_of(self._glimpse([0.0])[0])
+            first = self._glimpse([0.0])[0]
+            self._size = first.width, first.height
+            self._turn, turned = turn_of(first)
         except ValueError as error:
             self._container.close()
             raise UserError(f"{path}: {error}, by a flag; encode it anew: "
@@ -54,8 +56,7 @@ class VideoReader:
         matrix, span = stream.codec_context.colorspace, stream.codec_context.color_range
         self._high = matrix == UNSPECIFIED and stream.height > SD_HEIGHT
         self.colour = (BT709, span) if self._high else (matrix, span)
-        if turned:
-            self.width, self.height = stream.height, stream.width
+        self.width, self.height = reversed(self._size) if turned else self._size
         if self._turn is not None:
             self.colour = BT601
 
@@ -135,7 +136,10 @@ class VideoReader:
                             f"ffmpeg -i {self.path.name} mended.mp4")
         if self._high:
             frame.colorspace = BT709
-        time = self._seconds(frame.pts)
+        time, size = self._seconds(frame.pts), (frame.width, frame.height)
+        if size != self._size:
+            raise UserError(f"{self.path}: its picture at {time:.2f} s is {size[0]}x{size[1]} px, the first "
+                            f"{self._size[0]}x{self._size[1]}; a recording has one size: encode it anew")
         span = frame.duration or 0
         return Picture(number, time, time + span * self._unit, frame, self._turn)
 
@@ -171,8 +175,8 @@ class VideoReader:
         if stream.duration is not None:
             return float(stream.duration * self._unit)
         told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))      # Matroska
-        if told:
-            return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
+        if told:        # where it ends, which is more than it lasts where it does not begin at 0
+            return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3]) - (stream.start_time or 0) * self._unit
         if container.duration is not None and len(container.streams) == 1:
             return float(container.duration / av.time_base)
         return None
@@ -181,7 +185,7 @@ class VideoReader:
         whole = "" if self.duration is None else f" of {self.duration:.2f} s"
         return UserError(
             f"{self.path}: damaged or cut off: {read} frames could be read, {until:.2f} s{whole} ({why}); "
-            "copy it anew, replay the part before with --duration, or save what can be read: "
+            "copy it anew, or save what can be read: "
             f"ffmpeg -err_detect ignore_err -i {self.path.name} mended.mp4")
 
 
@@ -190,8 +194,9 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such video file")
     try:
-        container = av.open(str(path))
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except av.FFmpegError as error:
         raise UserError(f"{path}: {_why_not_opened(path)}") from error
     streams = [stream for stream in container.streams.video
                if not stream.disposition & av.stream.Disposition.attached_pic]      # a cover, not a video

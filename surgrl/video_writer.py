@@ -27,7 +27,8 @@ class VideoWriter:
 
         quality: 0 (best) to 51; key_every: frames from one that stands alone to the next, by default 2 s.
         """
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        self._container = av.open(str(Path(path).absolute()), "w", format="mp4", options={"movflags": "faststart"})
         # Measured at 640x480: 0.9 ms of CPU time a frame; crf for qp 1.2, superfast for ultrafast 2.8.
         self._stream = stream = self._container.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(10_000),

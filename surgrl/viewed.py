@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .borders import find_crop
 from .decoded import BT601, Picture
 from .outside import is_outside
+from .policy.errors import UserError
 from .policy.spec import Array
 from .view import AUTOMATIC, View, crop_box, eye_box, read_mask
 
@@ -63,6 +64,10 @@ class Viewed:
         return part * 0 if self._blank and is_outside(part) else part
 
     def _blanked(self, pixels: Array) -> Array:
+        height, width = self._within.height, self._within.width
+        if pixels.shape[:2] != (height, width):     # also of glimpses, which readers do not compare
+            raise UserError(f"{self.path}: one of its pictures is {pixels.shape[1]}x{pixels.shape[0]} px, the first "
+                            f"{width}x{height}; a recording has one size")
         if self._mask is not None:
             pixels = pixels.copy()      # what a decoder or a dataset gave may be somebody else's
             pixels[self._mask] = 0

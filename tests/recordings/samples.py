@@ -44,6 +44,27 @@ def video(path: Path, pictures: Iterable[np.ndarray], *, rate: float = 25, codec
     return path
 
 
+def of_two_sizes(path: Path, codec: str, pixels: str = "yuv420p", count: int = 12) -> Path:
+    """A video at 25 Hz whose picture is 64x48 px, and from `count` pictures on 96x64."""
+    with av.open(str(path), "w") as file:
+        stream, number = file.add_stream(codec, rate=25), 0
+        (stream.width, stream.height), stream.pix_fmt = (64, 48), pixels
+        for size in ((64, 48), (96, 64)):
+            encoder = av.CodecContext.create(codec, "w")
+            (encoder.width, encoder.height), encoder.pix_fmt = size, pixels
+            encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+            encoder.max_b_frames = 0
+            packets = []
+            for picture in frames(count, size):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+                frame.pts, frame.time_base, number = number, encoder.time_base, number + 1
+                packets += encoder.encode(frame)
+            for packet in packets + encoder.encode(None):
+                packet.stream = stream
+                file.mux(packet)
+    return path
+
+
 def old_dataset(root: Path, episodes: int = 2, count: int = 10) -> Path:
     """A LeRobot dataset of version 2.1: an mp4 and a parquet file for each episode, meta data as lines of json."""
     import pyarrow

@@ -1,9 +1,12 @@
 """Sources of every kind: found, opened, read alike; and where their state and action come from."""
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from surgrl.cli import main
+from surgrl.footage import absolute
 from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
 from surgrl.view import View
@@ -53,6 +56,27 @@ def test_times_that_cannot_be_are_refused(tmp_path, text, told):
         open_recording(path)
 
 
+def test_numbers_that_are_time_stamps_are_refused(tmp_path):
+    path = tmp_path / "a"
+    path.mkdir()
+    for number, picture in enumerate(frames(3)):
+        cv2.imwrite(str(path / f"{1700000000123456789 + number * 40_000_000}.png"), picture)
+    with pytest.raises(UserError, match=r"1700000000163456789.png are 1600000 s apart at 25 Hz; .* timestamps.txt"):
+        open_recording(path, view=View(rate=25))
+
+
+def test_a_gap_of_ten_minutes_in_a_dataset_is_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    root = old_dataset(tmp_path / "set", episodes=1, count=3)
+    file, = (root / "data").rglob("*.parquet")
+    table = parquet.read_table(file)
+    place = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(place, "timestamp", [[0.0, 0.04, 700.0]]), file)
+    with pytest.raises(UserError, match="must rise, by less than 600 s"):
+        open_recording(Source(root, 0))
+
+
 def test_pictures_that_are_not_one_recording_are_refused(tmp_path):
     path = folder_of(tmp_path / "a", 3)
     (path / "other1.png").write_bytes((path / "frame1.png").read_bytes())
@@ -78,6 +102,68 @@ def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
         with open_recording(source, view=View(rate=25)) as recording:
             assert len(list(recording.pictures())) >= 3 and len(recording.glimpses()) >= 1
             assert isinstance(recording.tags, dict) and recording.width == 64
+
+
+def test_a_name_with_brackets_is_taken_literally_and_a_glob_is_still_one(tmp_path, monkeypatch):
+    folder = tmp_path / "br[1]"
+    folder.mkdir()
+    for name in ("clip[1].mp4", "clip1.mp4"):
+        video(folder / name, frames(2))
+    for word, names in (("clip[1].mp4", ["clip[1]"]), ("clip[12].mp4", ["clip1"]), ("*.mp4", ["clip1", "clip[1]"])):
+        monkeypatch.chdir(folder)
+        assert [source.name for source in find_recordings([word])] == names
+        told = absolute([word])
+        monkeypatch.chdir(tmp_path)
+        assert [source.name for source in find_recordings(told)] == names
+
+
+@pytest.mark.parametrize("cut", [1.0, 0.8])
+def test_a_bag_whose_suffix_is_in_capitals_is_a_bag(tmp_path, demos, cut):
+    assert main(["convert", str(demos / "episode-000000.npz"), str(tmp_path / "bags"), "--to", "mcap"]) == 0
+    whole, = (tmp_path / "bags").rglob("*.mcap")
+    loud = tmp_path / "loud" / "X.MCAP"
+    loud.parent.mkdir()
+    loud.write_bytes(whole.read_bytes()[:int(whole.stat().st_size * cut)])
+    assert find_recordings([loud.parent]) == [Source(loud)]
+    with open_recording(loud) as recording:
+        assert recording.path == loud and recording.state is not None
+        assert len(list(recording.pictures())) == 7 or cut < 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_tag_that_is_not_utf_8_keeps_no_file_from_being_read(tmp_path, suffix):
+    path = video(tmp_path / f"a{suffix}", frames(5), codec="mpeg4", tags={"title": "OpXration"})
+    path.write_bytes(path.read_bytes().replace(b"OpXration", "Op\xe9ration".encode("latin-1")))
+    with open_recording(path) as recording:
+        assert "Op\ufffdration" in recording.tags.values()
+        assert len(list(recording.pictures())) == 5 and recording.glimpses()
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_matroska_file_that_does_not_begin_at_0_is_read_whole_and_a_cut_is_told(tmp_path, sound):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = (64, 48), "yuv420p"
+        stream.codec_context.max_b_frames = 0
+        if sound:
+            track = file.add_stream("pcm_s16le", rate=8000, layout="mono")
+            for k in range(6):
+                part = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), format="s16", layout="mono")
+                part.sample_rate, part.pts = 8000, 4000 * k
+                file.mux(track.encode(part))
+        for number, picture in enumerate(frames(50)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = 50 + number         # from 2 s on
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    with open_recording(path) as recording:
+        assert recording.duration == pytest.approx(2.0, abs=0.01)
+        times = [picture.time for picture in recording.pictures()]
+    assert times == pytest.approx(np.arange(50) / 25, abs=1e-3)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 3 // 4])
+    with open_recording(path) as recording, pytest.raises(UserError, match="damaged or cut off"):
+        list(recording.pictures())
 
 
 def test_a_dataset_of_version_2_1_gives_pictures_state_and_action(tmp_path):

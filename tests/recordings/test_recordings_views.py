@@ -9,7 +9,7 @@ from surgrl.policy.errors import UserError
 from surgrl.recordings import open_recording
 from surgrl.video import VideoReader
 from surgrl.view import View
-from tests.recordings.samples import frames, video
+from tests.recordings.samples import frames, of_two_sizes, video
 
 SHARP = {"qp": "6"}
 
@@ -148,6 +148,26 @@ def test_an_endoscopes_circle_is_boxed_or_its_inside_taken(tmp_path):
 def test_a_recording_that_is_dark_all_over_has_no_border(tmp_path):
     with pytest.raises(UserError, match="dark all over"):
         first(video(tmp_path / "a.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3), crop="auto")
+
+
+@pytest.mark.parametrize("view", [{"crop": "auto"}, {"crop": "inside", "mask": "m.png"}, {"mask": "m.png"},
+                                  {"eye": "left"}, {"blank_outside": True}])
+def test_pictures_of_mixed_sizes_are_refused_in_a_line_however_they_are_looked_at(tmp_path, view):
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for number, size in enumerate([(64, 48)] * 3 + [(96, 64)] * 3):
+        cv2.imwrite(str(mixed / f"{number}.png"), frames(1, size)[0])
+    cv2.imwrite(str(tmp_path / "m.png"), np.zeros((48, 64), np.uint8))
+    if "mask" in view:
+        view = view | {"mask": tmp_path / view["mask"]}
+    for path in (mixed, of_two_sizes(tmp_path / "a.ts", "libx264")):
+        with pytest.raises(UserError, match="96x64 px, the first (one is )?64x48"), open_recording(
+                path, view=View(rate=25, **view)) as recording:
+            for picture in recording.pictures():
+                picture.rgb()
+        with pytest.raises(UserError, match="96x64 px, the first 64x48"), open_recording(
+                path, view=View(rate=25, **view)) as recording:
+            recording.glimpses()
 
 
 def test_a_room_is_blanked_and_tissue_is_not(tmp_path):

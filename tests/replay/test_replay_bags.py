@@ -1,6 +1,8 @@
 """`surgrl replay` on recordings of ROS, written without ROS; what record_node writes is tested in tests/ros."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,40 @@ def test_pictures_are_taken_at_the_stamps_of_their_headers(tmp_path, replay):
     assert len({row["frame"] for row in rows}) == 15        # the two whose stamps do not rise are left out
 
 
+@pytest.mark.parametrize(("wrong", "left", "told"), [
+    (20.0, 11, "left out 19 of its pictures, as policy_node would"),
+    (-20.0, 29, "left out 1 of its pictures, as policy_node would")])
+def test_pictures_that_one_wrong_stamp_costs_are_told(tmp_path, wrong, left, told):
+    stamps = [BEGAN + round(number * 1e9 / 30) for number in range(30)]
+    stamps[10] += round(wrong * 1e9)
+    bag = write(tmp_path / "bag", frames(30), stamps=stamps)
+    script = "import sys; from surgrl.bags import BagReader; print(len(list(BagReader(sys.argv[1]).pictures())))"
+    done = subprocess.run([sys.executable, "-c", script, str(bag)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == left and told in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_wrong_stamp_is_told_of_a_part_too_and_only_where_it_lies_in_it(tmp_path, replay):
+    stamps = [BEGAN + round(number * 1e9 / 30) for number in range(60)]
+    stamps[10] -= 10**10
+    bag = write(tmp_path / "bag", frames(60), stamps=stamps)
+    code, rows, told = replay(bag, "--no-video", "--duration", "1")
+    assert code == 0 and len(rows) == 30 and told.count("\n") == 1
+    assert "left out 1 of its pictures" in told and "up to 9.97 s behind" in told
+    assert replay(bag, "--no-video", "--duration", "0.2")[2] == ""
+
+
+def test_a_gap_of_ten_minutes_is_refused_and_both_parts_can_be_replayed(tmp_path, replay):
+    stamps = [BEGAN + round(number * 1e9 / 30) for number in range(40)]
+    stamps[30:] = [stamp + 3600 * 10**9 for stamp in stamps[30:]]
+    bag = write(tmp_path / "bag", frames(40), stamps=stamps)
+    code, _, told = replay(bag, "--no-video")
+    assert code == 1 and told.count("\n") == 1 and "picture 30 is 3600 s after" in told
+    code, rows, _ = replay(bag, "--no-video", "--duration", told.split("--duration ")[1].strip())
+    assert code == 0 and rows[-1]["frame"] == "28"
+    code, rows, _ = replay(bag, "--no-video", "--start", told.split("begins at ")[1].split()[0])
+    assert code == 0 and [row["frame"] for row in rows] == [str(number) for number in range(30, 40)]
+
+
 def test_start_and_duration_pick_a_part(tmp_path, replay):
     bag = write(tmp_path / "bag", frames(60))
     _, whole, _ = replay(bag, "--no-video")
@@ -168,8 +204,9 @@ def test_damage_in_a_recording_is_told_and_the_part_before_can_be_replayed(tmp_p
     file.write_bytes(data)
     code, _, told = replay(tmp_path / "bag", "--no-video")
     assert code == 1 and "damaged after its picture 59" in told and told.count("\n") == 1
-    code, rows, _ = replay(tmp_path / "bag", "--no-video", "--duration", "1.5")
-    assert code == 0 and len(rows) == 45
+    duration = told.split("--duration ")[1].strip()
+    code, rows, _ = replay(tmp_path / "bag", "--no-video", "--duration", duration)
+    assert code == 0 and len(rows) == 58
 
 
 @pytest.mark.parametrize("part", [0.5, 0.9])
@@ -185,6 +222,15 @@ def test_a_bag_that_was_cut_off_is_replayed_up_to_there_and_told(tmp_path, repla
     assert part * 300 - chunk - 5 < len(rows) <= part * 300
     (tmp_path / "bag" / "metadata.yaml").unlink()
     assert len(replay(tmp_path / "bag", "--no-video")[1]) == len(rows)
+
+
+def test_a_bag_that_lacks_a_part_of_its_summary_only_is_read_whole_wherever_it_was_cut(tmp_path):
+    file, = record(tmp_path / "bag", frames(60)).glob("*.mcap")
+    whole = file.read_bytes()
+    for cut in range(8, 400, 41):
+        (tmp_path / "cut.mcap").write_bytes(whole[:-cut])
+        with BagReader(tmp_path / "cut.mcap") as bag:
+            assert bag._count == 60
 
 
 def test_a_damaged_picture_is_told_with_its_number(tmp_path, replay):
