@@ -232,8 +232,8 @@ class Dvc:
                             for k, signal in enumerate((rollout.reward / scale, rollout.cost * (1 - self.gamma)))], -1)
         gains = both - both.mean((0, 1))
         earned = gains[..., 0] / (both[..., 0].std() + 1e-8)
-        # A spread of costs below one step is not brought up to 1: of a policy that costs nothing any more it is the noise
-        # of its values, which would count as much as the reward. (Ray et al.'s code brings none to it.)
+        # A spread of costs below one step is not brought up to 1: of a policy that costs nothing any more it is the
+        # noise of its values, which would count as much as the reward. (Ray et al.'s code brings none to it.)
         cost = gains[..., 1] / max(1 - self.gamma, 1e-6)        # in steps; gamma 1 counts none, see __init__
         gain = earned - self.multiplier * cost / cost.std().clamp(min=1.0)
         return gain / (1 + self.multiplier), both + rollout.values
