@@ -5,6 +5,7 @@ arXiv:2303.03207) keeps an episode's cost below a limit by a Lagrange multiplier
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,15 +56,18 @@ class Dvc:
                  actions: str = "gaussian", std: float = 0.6, bins: int = 3, choices: list | None = None,
                  hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
                  horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
-                 clip: float = 0.2, gamma: float = 0.99, trace: float = 0.95, entropy: float = 5e-3,
-                 value_weight: float = 0.5, grad_limit: float = 0.5, imitation: float = 0.0, rehearse: int = 0,
-                 cost_limit: float = -1.0, cost_lr: float = 0.05, shift: int = 4, drac: list | None = None,
-                 drac_weight: float = 0.1, ucb: float = 0.1, ucb_window: int = 10):
+                 clip: float = 0.2, kl_limit: float = 0.0, gamma: float = 0.99, trace: float = 0.95,
+                 entropy: float = 5e-3, value_weight: float = 0.5, grad_limit: float = 0.5,
+                 imitation: float = 0.0, rehearse: int = 0, cost_limit: float = -1.0, cost_lr: float = 0.05,
+                 shift: int = 4, drac: list | None = None, drac_weight: float = 0.1, ucb: float = 0.1,
+                 ucb_window: int = 10):
         """Defaults are those released with DVC, where there were any.
 
         actions: gaussian (first spread `std`), bins (DVC's multi-discrete: `bins` values per channel) or choices
         (one of a list of actions). recurrent: units of a GRU behind the encoder, learnt over `sequence` steps; 0:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
+        kl_limit: divergence from the policy that lived the rollout, beyond which no more is learnt of it (as PPO's
+        common codes stop early: clipping alone bounds no step); 0: all epochs are made.
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
         Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
@@ -83,8 +87,8 @@ class Dvc:
             raise ValueError(f"dvc rehearse is {rehearse}, imitation {imitation}; rehearse must be >= 0, and above 0 "
                              "imitation, its weight, must be above 0 too")
         within("dvc", above=True, lr=lr, clip=clip, grad_limit=grad_limit)
-        within("dvc", lr_steps=lr_steps, entropy=entropy, value_weight=value_weight, imitation=imitation,
-               cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
+        within("dvc", kl_limit=kl_limit, lr_steps=lr_steps, entropy=entropy, value_weight=value_weight,
+               imitation=imitation, cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
         within("dvc", high=1.0, trace=trace)
         within("dvc", high=1.0, above=True, gamma=gamma)
         within("dvc", 1, hidden_dim=hidden_dim)
@@ -95,6 +99,7 @@ class Dvc:
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
+        self.kl_limit = kl_limit
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
         self.rehearse = rehearse
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
@@ -171,11 +176,13 @@ class Dvc:
             self.drac.bandit.observe(float(targets[..., 0].mean()))
             self.drac.bandit.choose()
         found: dict[str, list[Tensor]] = {}
-        for _ in range(self.epochs):
-            for times, which in self._minibatches(*rollout.reward.shape):
-                shown = self._shown(memory, self.rehearse) if memory and self.rehearse else None
-                for name, value in self._step(rollout, gains, targets, times, which, replay, shown).items():
-                    found.setdefault(name, []).append(value)
+        for times, which in chain.from_iterable(self._minibatches(*rollout.reward.shape) for _ in range(self.epochs)):
+            shown = self._shown(memory, self.rehearse) if memory and self.rehearse else None
+            step = self._step(rollout, gains, targets, times, which, replay, shown)
+            for name, value in step.items():
+                found.setdefault(name, []).append(value)
+            if 0 < self.kl_limit < step["policy/kl"]:
+                break
         # Not before: the probabilities of the rollout are of proprio as it was scaled then.
         self.net.standardise.observe(rollout.proprio.flatten(0, 1).to(self.device))
         metrics = {name: float(torch.stack(values).mean()) for name, values in found.items()}

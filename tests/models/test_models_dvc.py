@@ -189,6 +189,20 @@ def test_where_nothing_costs_the_errors_of_its_values_do_not_drown_the_reward():
     assert torch.corrcoef(both)[0, 1] > 0.8     # brought to size 1, as rewards are: 0.2
 
 
+def test_a_rollout_is_learnt_from_no_further_once_the_policy_has_gone_too_far_from_it():
+    divergences = {}
+    for limit in (0.0, 0.02):
+        agent = make(proprio_dim=0, lr=1e-2, epochs=20, kl_limit=limit)
+        rollout = lived(agent, proprio_dim=0)
+        agent.learn(rollout)
+        with torch.no_grad():
+            features, _ = agent.net.look(rollout.obs.flatten(0, 1), torch.zeros(STEPS * COUNT, 0), agent.first_state(1))
+            now = agent.net.head.log_prob(agent.net.numbers(features), rollout.drawn.flatten(0, 1))
+        ratio = (now - rollout.log_prob.flatten()).exp()
+        divergences[limit] = float((ratio - 1 - ratio.log()).mean())
+    assert divergences[0.02] < 0.25 * divergences[0.0]
+
+
 def test_trying_the_policy_changes_nothing_of_what_training_draws():
     agent = make(proprio_dim=0)
     before = agent.random.get_state()
@@ -243,7 +257,8 @@ def test_the_spread_of_returns_is_that_of_all_seen():
     ({"actions": "choices", "choices": [[0.0, 2.0]]}, r"\[-1, 1\]"), ({"recurrent": 4, "horizon": 6}, "multiple"),
     ({"grad_limit": -1.0}, "grad_limit is -1"), ({"grad_limit": 0.0}, "above 0"), ({"gamma": 99.0}, "at most 1"),
     ({"clip": -1.0}, "clip"), ({"imitation": -1.0}, "imitation is -1"), ({"cost_lr": -0.1}, "cost_lr"),
-    ({"trace": 2.0}, "trace"), ({"entropy": float("nan")}, "entropy is nan"), ({"lr": 0.0}, "lr"),
+    ({"trace": 2.0}, "trace"), ({"kl_limit": -1.0}, "kl_limit"), ({"entropy": float("nan")}, "entropy is nan"),
+    ({"lr": 0.0}, "lr"),
     ({"gamma": 1.0, "cost_limit": 0.0}, "gamma below 1"), ({"hidden_dim": 0}, "hidden_dim"),
     ({"std": 0.0}, "std"), ({"rehearse": -1}, "rehearse is -1"), ({"rehearse": 8}, "imitation 0.0")])
 def test_options_that_cannot_be_are_refused_by_name(options, words):
