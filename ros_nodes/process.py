@@ -12,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from surgrl.policy.errors import UserError
-from surgrl.policy.security import explain, require_security
+from surgrl.policy.security import refusal_told, require_security
 from surgrl.policy.transport import check_transport, clean_segments, require_memory
 
 from .transport import use_profile
@@ -57,14 +57,11 @@ def run(make: Callable[[], Process], *, apart: bool = False) -> int:
         return _refuse(error)
     try:
         try:
-            node = make()
+            with refusal_told(secured):
+                node = make()
             check_transport()
         except (UserError, ParameterException, NameValidationException) as error:
             return _refuse(error)
-        except RuntimeError as error:       # rclpy's word for what the middleware refused
-            if not secured:
-                raise
-            return _refuse(explain(error))
         # Not MultiThreadedExecutor: three times the CPU and a longer tail. Not EventsExecutor: it deadlocks.
         executor = SingleThreadedExecutor()
         executor.add_node(node)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .node_process import parameter_file
 from .policy.errors import UserError
-from .policy.security import explain, require_security
+from .policy.security import refusal_told, require_security
 from .policy.transport import check_transport, use_profile
 
 TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}     # lifecycle_msgs/Transition
@@ -27,12 +27,8 @@ class Member:
         use_profile(parameter_file("policy.yaml").parent)
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context, domain_id=domain)
-        try:
+        with refusal_told(secured):
             self.node = rclpy.create_node(name, context=self._context, **options)
-        except RuntimeError as error:       # rclpy's word for what the middleware refused
-            if not secured:
-                raise
-            raise explain(error) from error
         check_transport()
         self.executor = SingleThreadedExecutor(context=self._context)
         self.executor.add_node(self.node)

@@ -71,8 +71,8 @@ class Dvc:
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
         Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
-        a row, from a memory of nothing on. cost_limit: mean cost of an episode that is
-        allowed; below 0: costs are not looked at. cost_lr: of the multiplier. shift: px, of the further views that
+        a row, from a memory of nothing on. cost_limit: mean cost of an episode that is allowed; below 0: costs are not
+        looked at. cost_lr: of the multiplier. shift: px, of the further views that
         objectives ask for. drac: augmentations, by names, that policy and values shall not mind (DrAC); None: as it
         sees is as it learns. drac_weight: of both its terms, 0: none. ucb, ucb_window: the bandit's that chooses among
         them.
@@ -241,8 +241,8 @@ class Dvc:
         earned = gains[..., 0] / (both[..., 0].std() + 1e-8)
         # A spread of costs below one step is not brought up to 1: of a policy that costs nothing any more it is the
         # noise of its values, which would count as much as the reward. (Ray et al.'s code brings none to it.)
-        cost = gains[..., 1] / max(1 - self.gamma, 1e-6)        # in steps; gamma 1 counts none, see __init__
-        gain = earned - self.multiplier * cost / cost.std().clamp(min=1.0)
+        spread = both[..., 1].std().clamp(min=1 - self.gamma) + 1e-8
+        gain = earned - self.multiplier * gains[..., 1] / spread
         return gain / (1 + self.multiplier), both + rollout.values
 
     def _minibatches(self, steps: int, count: int) -> list[tuple[Tensor, Tensor]]:

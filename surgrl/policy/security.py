@@ -5,7 +5,8 @@ exactly "Enforce"; with any other word, or an enclave that is not there, nodes t
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
@@ -45,7 +46,18 @@ def require_security(argv: Sequence[str]) -> bool:
     return True
 
 
-def explain(error: Exception) -> UserError:
+@contextmanager
+def refusal_told(secured: bool) -> Iterator[None]:
+    """Where security is demanded, what the middleware refuses as a node is made, in rclpy's word, is a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not secured:
+            raise
+        raise _explain(error) from error
+
+
+def _explain(error: Exception) -> UserError:
     """What a node that could not be made with security means, in one line."""
     if "doesn't have the security libraries" in str(error):
         return UserError(f"{ENABLE}=true, but the Fast DDS installed here (pip's wheels) was built without "
