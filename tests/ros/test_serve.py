@@ -189,7 +189,10 @@ def test_no_process_outlives_it(domain, right):
     try:
         children = []
         for serving in served:
-            assert any(line.startswith("gate active") for line in serving.stdout)
+            said = []
+            while not (said and said[-1].startswith("gate active")):
+                said.append(serving.stdout.readline())
+                assert said[-1], "".join(said)      # it has ended
             children.append(children_of(serving.pid))
         assert [len(pids) for pids in children] == [3, 3, 3]
         for serving, number in zip(served, numbers, strict=True):
