@@ -12,7 +12,10 @@ from .policy.errors import UserError
 from .policy.security import refusal_told, require_security
 from .policy.transport import check_transport, use_profile
 
-TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4}     # lifecycle_msgs/Transition
+TRANSITIONS = {         # lifecycle_msgs/Transition: number, state before, state after
+    "configure": (1, "unconfigured", "inactive"), "cleanup": (2, "inactive", "unconfigured"),
+    "activate": (3, "inactive", "active"), "deactivate": (4, "active", "inactive")}
+SILENCE = 5.0           # s without an answer to a transition, after which the node is asked for its state
 NODES = ("gate_node", "policy_node")
 
 
@@ -57,16 +60,17 @@ class Graph:
 
     def __enter__(self) -> "Graph":
         """Join the domain."""
-        from lifecycle_msgs.srv import ChangeState
+        from lifecycle_msgs.srv import ChangeState, GetState
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
         self._member = Member(self._domain, f"surgrl_serve_{os.getpid()}")
         self.node, self._executor = self._member.node, self._member.executor
-        self._request = ChangeState.Request
+        self._request, self._question = ChangeState.Request, GetState.Request
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._lifecycles = {}
+        self._lifecycles, self._states = {}, {}
         for name in NODES:
             self._lifecycles[name] = self.node.create_client(ChangeState, f"/{name}/change_state")
+            self._states[name] = self.node.create_client(GetState, f"/{name}/get_state")
             self.node.create_subscription(
                 String, f"/{name}/status", lambda message, name=name: self._on_status(name, message.data), latched)
         return self
@@ -99,22 +103,38 @@ class Graph:
 
     def lifecycle_ready(self, name: str) -> bool:
         """Whether this node takes transitions."""
-        return bool(self._lifecycles[name].service_is_ready())
+        return all(bool(clients[name].service_is_ready()) for clients in (self._lifecycles, self._states))
 
     def change_state(self, name: str, transition: str, seconds: float = 60.0,
                      still: Callable[[], object] = lambda: None) -> bool:
         """Drive a node through a transition; whether it went well. Loading a network takes seconds.
 
+        The middleware drops an answer whose reader it does not know yet. So a silent node is asked for its state,
+        and a transition that it never heard of is asked for again.
         still: called while waiting; what it raises ends the wait.
         """
+        number, before, after = TRANSITIONS[transition]
+        end = time.monotonic() + seconds
         request = self._request()
-        request.transition.id = TRANSITIONS[transition]
-        future = self._lifecycles[name].call_async(request)
+        request.transition.id = number
 
-        def answered() -> bool:
-            still()
-            return bool(future.done())
-        return self.wait_for(answered, seconds) and bool(future.result().success)
+        def answered(futures: list[Any]) -> bool:
+            def done() -> bool:
+                still()
+                return all(future.done() for future in futures)
+            return self.wait_for(done, min(SILENCE, end - time.monotonic()))
+        asked = [self._lifecycles[name].call_async(request)]
+        while time.monotonic() < end:
+            told = answered(asked)
+            if told or any(future.done() and future.result().success for future in asked):
+                return any(future.result().success for future in asked if future.done())
+            state = self._states[name].call_async(self._question())
+            label = state.result().current_state.label if answered([state]) else ""
+            if label == after:
+                return True
+            if label == before and not any(future.done() for future in asked):
+                asked.append(self._lifecycles[name].call_async(request))
+        return False
 
 
 def domain_number(told: int | None) -> int:

@@ -57,7 +57,7 @@ class Dvc:
                  hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
                  horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
                  clip: float = 0.2, kl_limit: float = 0.0, gamma: float = 0.99, trace: float = 0.95,
-                 entropy: float = 5e-3, value_weight: float = 0.5, grad_limit: float = 0.5,
+                 entropy: float = 5e-3, value_weight: float = 0.5, grad_limit: float = 0.5, critic_warmup: int = 0,
                  imitation: float = 0.0, rehearse: int = 0, cost_limit: float = -1.0, cost_lr: float = 0.05,
                  shift: int = 4, drac: list | None = None, drac_weight: float = 0.1, ucb: float = 0.1,
                  ucb_window: int = 10):
@@ -68,6 +68,8 @@ class Dvc:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
         kl_limit: divergence from the policy that lived the rollout, beyond which no more is learnt of it (as PPO's
         common codes stop early: clipping alone bounds no step); 0: all epochs are made.
+        critic_warmup: steps in which the values are learnt, and imitation goes on, but no action is preferred yet: after
+        cloning, the advantages by values that know nothing would undo it.
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
         Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
@@ -88,7 +90,7 @@ class Dvc:
                              "imitation, its weight, must be above 0 too")
         within("dvc", above=True, lr=lr, clip=clip, grad_limit=grad_limit)
         within("dvc", kl_limit=kl_limit, lr_steps=lr_steps, entropy=entropy, value_weight=value_weight,
-               imitation=imitation, cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
+               critic_warmup=critic_warmup, imitation=imitation, cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
         within("dvc", high=1.0, trace=trace)
         within("dvc", high=1.0, above=True, gamma=gamma)
         within("dvc", 1, hidden_dim=hidden_dim)
@@ -99,7 +101,7 @@ class Dvc:
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
-        self.kl_limit = kl_limit
+        self.kl_limit, self.critic_warmup = kl_limit, critic_warmup
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
         self.rehearse = rehearse
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
@@ -296,6 +298,8 @@ class Dvc:
         heeded = value_error.sum() if self.cost_limit >= 0 else value_error[0]
         losses = {"policy/loss": -surrogate.mean(), "value/loss": self.value_weight * heeded,
                   "entropy/loss": -self.entropy * entropy}
+        if self.steps <= self.critic_warmup:
+            del losses["policy/loss"], losses["entropy/loss"]
         if self.imitation > 0:
             losses["imitation/loss"] = self.imitation * self._imitation(
                 numbers, rollout.expert[times, which].flatten(0, 1).to(self.device))

@@ -203,6 +203,18 @@ def test_a_rollout_is_learnt_from_no_further_once_the_policy_has_gone_too_far_fr
     assert divergences[0.02] < 0.25 * divergences[0.0]
 
 
+def test_a_critic_that_warms_up_moves_no_policy():
+    agent = make(critic_warmup=2 * STEPS * COUNT, entropy=0.1)
+    policies = [weight for part in (agent.net.body, agent.net.head) for weight in part.parameters()]
+    for moves in (False, False, True):
+        before = [weight.clone() for weight in policies]
+        values = [weight.clone() for weight in agent.net.value.parameters()]
+        found = agent.learn(lived(agent))
+        assert ("policy/loss" in found, "entropy/loss" in found) == (moves, moves)
+        assert all(torch.equal(a, b) != moves for a, b in zip(policies, before, strict=True))
+        assert not all(torch.equal(a, b) for a, b in zip(agent.net.value.parameters(), values, strict=True))
+
+
 def test_trying_the_policy_changes_nothing_of_what_training_draws():
     agent = make(proprio_dim=0)
     before = agent.random.get_state()
