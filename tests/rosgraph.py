@@ -219,6 +219,9 @@ class Nodes:
             return self.graph.lifecycle_ready(name) and all(
                 client[name].service_is_ready() for client in (self._setter, self._getter))
         assert self.wait(up, 30), self.process[name].last_words()
+        for client in (self._setter, self._getter):     # a first answer is lost where its reader is not known yet
+            kind = client[name].srv_type.Request
+            assert any(self.wait(client[name].call_async(kind()).done, 2.0) for _ in range(5)), name
         own = f"(process {self.process[name].process.pid})"
         assert self.wait(lambda: any(own in text for text in self.heard[name]), 10)
 

@@ -143,6 +143,7 @@ def test_it_publishes_nothing_and_serves_nothing(domain, graph):
     with Listener(domain + 2, "PSM1", "/endoscope/left/image_raw") as listener:
         assert listen_until(listener, lambda seen: seen.latency is not None)
         name, node = listener.node.get_name(), graph.node
+        assert listen_until(listener, lambda _: name in node.get_node_names())      # known later than what it sends
         assert node.get_subscriber_names_and_types_by_node(name, "/") != []
         published = {topic for topic, _ in node.get_publisher_names_and_types_by_node(name, "/")}
         assert published == {"/parameter_events"}       # rclpy gives it to every node

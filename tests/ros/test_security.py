@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import rclpy
-from lifecycle_msgs.srv import ChangeState
 
 from ros_nodes import arm_messages
 from ros_nodes.arm_writer import MOTIONS
@@ -263,13 +262,9 @@ def rights_of(name: str, domain: int, scratch: Path, /, *, expected: Rights, **p
     with Graph(domain, lambda *_: None) as graph:
         process = NodeProcess(name, [CONFIG / PARAMETERS[name]], parameters, scratch, domain=domain)
         try:
-            client = graph.node.create_client(ChangeState, f"/{name}/change_state")
-            for transition in (1, 3) if f"/{name}/change_state" in expected.reply else ():  # configure, activate
-                assert graph.wait_for(client.service_is_ready, 30), process.last_words()
-                request = ChangeState.Request()
-                request.transition.id = transition
-                future = client.call_async(request)
-                assert graph.wait_for(future.done, 60) and future.result().success, process.last_words()
+            for transition in ("configure", "activate") if f"/{name}/change_state" in expected.reply else ():
+                assert graph.wait_for(lambda: graph.lifecycle_ready(name), 30), process.last_words()
+                assert graph.change_state(name, transition), process.last_words()
             graph.wait_for(lambda: had(graph.node, name) == expected, 20)
             graph.spin(1.0)     # what comes late is one right too many
             process.require_alive()
