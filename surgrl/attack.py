@@ -15,7 +15,7 @@ from models.heads import Critic
 from models.symmetry import SymmetricCritic
 
 from .evaluate import AgentPolicy, Score, evaluate, open_policy
-from .files import atomic_file, write_json
+from .files import atomic_file, require_place, write_json
 from .policy.errors import UserError
 from .policy.spec import Array
 from .world import FIRST_UNSEEN_SEED
@@ -129,6 +129,8 @@ def run(args: argparse.Namespace) -> None:
     if not (args.episodes >= 1 and args.seed >= 0 and all(0 <= budget <= 255 for budget in args.budgets)):
         raise UserError(f"--episodes is {args.episodes}, --seed {args.seed}, --budgets {args.budgets}; at least 1 "
                         "episode, seed 0 or above, budgets from 0 to 255")
+    if args.out:
+        require_place(Path(args.out, "attack.json"))
     out = Path(args.out) if args.out else Path(args.run_folder) / "attack"
     rows = attack(args.run_folder, tuple(sorted(set(args.budgets))), args.aim,
                   range(args.seed, args.seed + args.episodes))

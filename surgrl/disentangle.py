@@ -15,7 +15,7 @@ from models.objectives.dear import Dear
 from models.sight import Sight
 
 from .disentanglement import dci, factor_vae, mig, principal
-from .files import atomic_file, write_json
+from .files import atomic_file, require_place, write_json
 from .interventions import Pictures, Sampler
 from .policy.errors import UserError
 from .policy.image import stacked
@@ -141,6 +141,8 @@ def run(args: argparse.Namespace) -> None:
     if not (args.pairs >= 20 and (args.pictures == 0 or args.pictures >= 400) and args.seed >= 0):
         raise UserError(f"--pairs is {args.pairs}, --pictures {args.pictures}, --seed {args.seed}; at least 20 pairs, "
                         "400 pictures or none, and seed 0 or above")
+    if args.out:
+        require_place(Path(args.out, "disentangle.json"))
     out = Path(args.out) if args.out else Path(args.run_folder) / "disentangle"
     found, picture = disentangle(Path(args.run_folder), args.pairs, args.pictures, args.seed)
     write_json(out / "disentangle.json", found)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from .files import require_place, write_json
 from .intervals import wilson
 from .policy.bundle import PolicyBundle
 from .policy.errors import UserError
@@ -173,6 +174,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--episodes is {args.episodes}, --seed {args.seed}; at least 1 episode, seed 0 or above")
     if args.seeds_from != "unseen" and args.seed != FIRST_UNSEEN_SEED:
         raise UserError(f"--seeds-from {args.seeds_from} chooses the seeds itself; leave out --seed {args.seed}")
+    if args.json:
+        require_place(args.json)
     options = {} if args.randomise is None else {"randomise": args.randomise}
     seen = seen_seeds(args.source, args.episodes) if args.seeds_from != "unseen" else range(0)
     world, policy = open_policy(args.source, args.task, **options)
@@ -198,7 +201,6 @@ def run(args: argparse.Namespace) -> None:
         rows["gap"] = gap._asdict()
         print(f"{'gap':8s} {gap}")
     if args.json:
-        from .files import write_json
         write_json(args.json, rows)
 
 

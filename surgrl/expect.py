@@ -16,7 +16,7 @@ from models.plato.learn import learn_dynamics, learn_perception
 from models.plato.model import Plato
 from models.plato.monitor import WARM_UP, calibrate
 
-from .files import atomic_file, write_json
+from .files import atomic_file, require_place, write_json
 from .films import Studio
 from .policy.errors import UserError
 from .quadruplets import CONCEPTS, CONTROL, Quadruplet, free_films, quadruplets
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
         if value < low:
             raise UserError(f"{name} is {value}; it must be {low} or more")
     out = Path(args.out)
+    require_place(out / "expect.json")
     studio = Studio()
     try:
         learnt, held_out, tested = _film(studio, args.films, args.quadruplets, args.seed)

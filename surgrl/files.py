@@ -1,5 +1,6 @@
 """Writes that are whole or not there at all: a crash or a full disk leaves the old file in place."""
 
+import errno
 import json
 import os
 import shutil
@@ -49,6 +50,16 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             os.replace(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def require_place(path: str | Path) -> None:
+    """Raise now, before minutes of work, the OSError with which a write of this file would end."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _told_of(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -142,3 +142,13 @@ def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path, out, to
     (tmp_path / "a.jsonl").write_text("{}\n")
     assert_refused(surgrl("audit", "a.jsonl", "--csv", out, cwd=tmp_path), told, "name another place")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "afile", "afolder"]
+
+
+@pytest.mark.parametrize("words", [
+    ("eval", "reach", "--episodes", "100000", "--json", "afile/scores.json"),
+    ("eval", "reach", "--episodes", "100000", "--json", "afolder"),
+    ("expect", "--films", "100000", "--out", "afile")])
+def test_a_place_for_results_is_tried_before_the_work_and_not_after(tmp_path, words):
+    (tmp_path / "afile").touch()
+    (tmp_path / "afolder").mkdir()
+    assert_refused(surgrl(*words, cwd=tmp_path), words[-1].split("/")[0], "name another place")

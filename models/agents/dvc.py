@@ -68,8 +68,8 @@ class Dvc:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
         kl_limit: divergence from the policy that lived the rollout, beyond which no more is learnt of it (as PPO's
         common codes stop early: clipping alone bounds no step); 0: all epochs are made.
-        critic_warmup: steps in which the values are learnt, and imitation goes on, but no action is preferred yet: after
-        cloning, the advantages by values that know nothing would undo it.
+        critic_warmup: steps in which values and imitation learn, but no action is preferred yet: advantages by values
+        that know nothing would undo what was cloned.
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
         Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
@@ -90,7 +90,8 @@ class Dvc:
                              "imitation, its weight, must be above 0 too")
         within("dvc", above=True, lr=lr, clip=clip, grad_limit=grad_limit)
         within("dvc", kl_limit=kl_limit, lr_steps=lr_steps, entropy=entropy, value_weight=value_weight,
-               critic_warmup=critic_warmup, imitation=imitation, cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
+               critic_warmup=critic_warmup, imitation=imitation, cost_lr=cost_lr, recurrent=recurrent,
+               drac_weight=drac_weight)
         within("dvc", high=1.0, trace=trace)
         within("dvc", high=1.0, above=True, gamma=gamma)
         within("dvc", 1, hidden_dim=hidden_dim)
