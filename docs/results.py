@@ -45,6 +45,8 @@ Made by `python docs/results.py` from the files of the {runs} runs in `docs/resu
 """
 DISENTANGLED = {
     "agent_ratio": "agent half: instrument moved / things moved",
+    "agent_ratio_uncovered": "agent half: the same, of pairs whose true mask stays",
+    "uncovered": "share of these pairs",
     "agent_ratio_tissue": "agent half: instrument moved / tissue repainted",
     "world_ratio": "world half: things moved / instrument moved",
     "world_ratio_tissue": "world half: tissue repainted / instrument moved",

@@ -28,6 +28,7 @@ SHOWN = 4               # rows of the picture
 # Numbers kept of each half for MIG, DCI and FactorVAE. These take every number of a code for an axis of its own, but
 # DEAR leaves the basis within a half free: principal axes are the one basis that does not depend on it, up to sign.
 AXES = 8
+SAME = 0.98             # IoU of two masks, from which on the instrument is seen alike: what is moved may cover it
 TARGETS = {"agent_ratio": (">=", 50.0), "abs_cos": ("<", 0.05), "mask_iou": (">", 0.9)}
 
 
@@ -42,6 +43,8 @@ class Sensitivity:
     world_things: float
     world_tissue: float
     agent_ratio: float          # agent half: instrument moved over things moved
+    agent_ratio_uncovered: float    # the same over pairs whose true mask stays as it was; nan where there is none
+    uncovered: float            # share of these pairs
     agent_ratio_tissue: float   # agent half: instrument moved over tissue painted anew
     world_ratio: float          # world half: things moved over instrument moved
     world_ratio_tissue: float
@@ -83,19 +86,24 @@ class Eyes:
         return logits.sigmoid().cpu().numpy()
 
 
-def sensitivity(eyes: Eyes, shown: Pictures, true_masks: Array) -> Sensitivity:
-    """Distances between the codes of `shown`; true_masks (N, h, w) of `shown.before`."""
+def sensitivity(eyes: Eyes, shown: Pictures, true_masks: Array, moved_masks: Array) -> Sensitivity:
+    """Distances between the codes of `shown`; masks (N, h, w) of `shown.before` and of `shown.things`."""
     (world, agent) = eyes.halves(shown.before)
     plain = eyes.halves(shown.tissue_before)
-    moved = {}
+    moved, distances = {}, {}
     for what, before in (("instrument", (world, agent)), ("things", (world, agent)), ("tissue", plain)):
         after = eyes.halves(getattr(shown, what))
         for half, was, now in zip(("world", "agent"), before, after, strict=True):
-            moved[f"{half}_{what}"] = float(np.square(now - was).sum(1).mean())
+            distances[f"{half}_{what}"] = np.square(now - was).sum(1)
+            moved[f"{half}_{what}"] = float(distances[f"{half}_{what}"].mean())
+    uncovered = mask_iou(true_masks > 0, moved_masks > 0) >= SAME
+    alike = {name: distance[uncovered].mean() if uncovered.any() else np.nan for name, distance in distances.items()}
     cosine = (world * agent).sum(1) / (np.linalg.norm(world, axis=1) * np.linalg.norm(agent, axis=1))
     drawn = eyes.masks(agent)
     iou = float("nan") if drawn is None else float(np.nanmean(mask_iou(drawn > 0.5, true_masks > 0)))
     return Sensitivity(**moved, agent_ratio=moved["agent_instrument"] / moved["agent_things"],
+                       agent_ratio_uncovered=float(alike["agent_instrument"] / alike["agent_things"]),
+                       uncovered=float(uncovered.mean()),
                        agent_ratio_tissue=moved["agent_instrument"] / moved["agent_tissue"],
                        world_ratio=moved["world_things"] / moved["world_instrument"],
                        world_ratio_tissue=moved["world_tissue"] / moved["world_instrument"],
@@ -167,11 +175,11 @@ def disentangle(folder: Path, pairs: int, pictures: int, seed: int) -> tuple[dic
     try:
         states = sampler.states(range(seed, seed + max(pairs, pictures)), max(pairs, pictures), rng)
         shown = sampler.pictures([states[k] for k in rng.permutation(len(states))[:pairs]], rng)
-        truth = np.stack([sampler.mask(moment) for moment in shown.before])
+        truth, moved = (np.stack([sampler.mask(moment) for moment in part]) for part in (shown.before, shown.things))
         found: dict[str, Any] = {"run": config.name, "pairs": pairs, "pictures": pictures, "axes": AXES, "seed": seed,
                                  "targets": {name: f"{sign} {value:g}" for name, (sign, value) in TARGETS.items()}}
         for name, seeing in eyes.items():
-            found[name] = asdict(sensitivity(seeing, shown, truth))
+            found[name] = asdict(sensitivity(seeing, shown, truth, moved))
         if pictures:
             moments, factors, names = sampler.factors(states, rng)
             for name, seeing in tqdm(eyes.items(), desc="MIG, DCI, FactorVAE", unit="encoder", leave=False,
@@ -186,6 +194,8 @@ def disentangle(folder: Path, pairs: int, pictures: int, seed: int) -> tuple[dic
 def _table(found: dict[str, Any]) -> str:
     """As a person reads it."""
     rows = [("agent half: instrument moved / things moved", "agent_ratio"),
+            ("  of pairs in which nothing comes to cover it", "agent_ratio_uncovered"),
+            ("  share of these", "uncovered"),
             ("agent half: instrument moved / tissue repainted", "agent_ratio_tissue"),
             ("world half: things moved / instrument moved", "world_ratio"),
             ("world half: tissue repainted / instrument moved", "world_ratio_tissue"),

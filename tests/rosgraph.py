@@ -57,6 +57,17 @@ def four_domains() -> Iterator[int]:
         pytest.fail("25 test runs use all ROS domains of this machine; end some of them")
 
 
+def drop(executor: SingleThreadedExecutor, node: Any, publisher: Any) -> None:
+    """Destroy a publisher in the thread that spins: rclpy's executor dies of what goes while it gathers entities."""
+    gone = threading.Event()
+
+    def act() -> None:
+        node.destroy_publisher(publisher)
+        gone.set()
+    executor.create_task(act)
+    assert gone.wait(10.0)
+
+
 class Heard(NamedTuple):
     """One servo_cp as the robot got it."""
 
@@ -119,7 +130,11 @@ class Robot:
 
     def leave_stop(self) -> None:
         """Take it away: its node has died."""
-        self.node.destroy_publisher(self._stop)
+        self.drop(self._stop)
+
+    def drop(self, publisher: Any) -> None:
+        """Take a publisher away."""
+        drop(self._executor, self.node, publisher)
 
     def press_stop(self, pressed: bool) -> None:
         """The emergency stop."""

@@ -103,7 +103,7 @@ class Driver:
             kind, topic, profile = self._rivals[order["topic"]]
             self._rival = robot.node.create_publisher(kind, topic, profile)
         elif do == "no rival":
-            robot.node.destroy_publisher(self._rival)
+            robot.drop(self._rival)
         else:
             raise ValueError(do)
         return {"t": self._since(order.get("since", "now"), began)}

@@ -179,7 +179,7 @@ def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right
         assert nodes.wait(lambda: nodes.gate.startswith("latched: ")), nodes.gate
         assert f"/PSM1/{topic}" in nodes.gate
     finally:
-        robot.node.destroy_publisher(rival)
+        robot.drop(rival)
 
 
 @pytest.mark.parametrize("topic", ["/operator/enable", "/PSM1/measured_cp"])
@@ -189,7 +189,7 @@ def test_two_who_tell_the_gate_the_same_hold_it_and_the_pedal_must_be_pressed_an
     assert nodes.wait(lambda: robot.heard), nodes.gate
     rival = robot.node.create_publisher(Bool if topic == "/operator/enable" else PoseStamped, topic, 1)
     assert nodes.wait(lambda: f"hold: more than one publisher on {topic}" in nodes.gate), nodes.gate
-    robot.node.destroy_publisher(rival)
+    robot.drop(rival)
     assert nodes.wait(lambda: "release the pedal, then press it" in nodes.gate), nodes.gate
     count = len(robot.heard)
     nodes.press(robot)
@@ -204,7 +204,7 @@ def test_an_emergency_stop_that_would_not_be_heard_holds(nodes, robot, right, pr
     quiet = PublisherEventCallbacks(use_default_callbacks=False)        # rclpy's own raise a deprecation of rclpy's
     button = robot.node.create_publisher(Bool, "/operator/estop", profile, event_callbacks=quiet)
     assert nodes.wait(lambda: "hold: the emergency stop would not be heard" in nodes.gate), nodes.gate
-    robot.node.destroy_publisher(button)
+    robot.drop(button)
     robot.join_stop()
 
 

@@ -22,6 +22,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph import drop
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 
@@ -84,6 +85,9 @@ class Graph:
         told = DiagnosticStatus(name="gate_node", level=DiagnosticStatus.WARN, message="slow camera",
                                 values=[KeyValue(key="image_rate_hz", value="14.9")])
         self.diagnostics.publish(DiagnosticArray(status=[told]))
+
+    def drop(self, publisher) -> None:
+        drop(self._executor, self.node, publisher)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -172,7 +176,7 @@ def test_nodes_come_say_something_else_and_go(domain):
 
 def test_two_cameras_and_a_latched_topic_that_is_not_are_told(domain, graph):
     second = graph.node.create_publisher(Image, "/endoscope/left/image_raw", qos.IMAGE)
-    graph.node.destroy_publisher(graph.states)
+    graph.drop(graph.states)
     fleeting = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     silent = PublisherEventCallbacks(use_default_callbacks=False)       # rclpy's own calls what it deprecates
     strange = graph.node.create_publisher(messages.STATE_TYPE, "/PSM1/operating_state", fleeting,
@@ -182,8 +186,8 @@ def test_two_cameras_and_a_latched_topic_that_is_not_are_told(domain, graph):
             return {feed.name: feed.note for feed in listener.snapshot().feeds}
         assert listen_until(listener, lambda _: notes()["image"] == "2 publishers")
         assert listen_until(listener, lambda _: notes()["operating_state"] == "another quality of service")
-    graph.node.destroy_publisher(second)
-    graph.node.destroy_publisher(strange)
+    graph.drop(second)
+    graph.drop(strange)
 
 
 @pytest.mark.usefixtures("graph")

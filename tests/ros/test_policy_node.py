@@ -94,7 +94,7 @@ def test_a_camera_of_another_shape_refuses_to_activate_and_holds_when_it_comes_l
         assert nodes.wait(lambda: nodes.policy.startswith(f"{said} is not the policy's camera: it gives 160x90")), (
             nodes.policy)
     finally:
-        robot.node.destroy_publisher(infos)
+        robot.drop(infos)
 
 
 def test_parameters_cannot_be_changed_behind_the_nodes_back(nodes, right):

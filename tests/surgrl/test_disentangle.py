@@ -68,12 +68,15 @@ def test_a_task_without_an_instrument_is_refused():
 
 
 def test_sensitivity_is_the_ratio_of_mean_squared_distances():
-    codes = {"before": ([[1.0, 0.0]], [[0.0, 1.0]]), "instrument": ([[1.0, 1.0]], [[6.0, 1.0]]),
-             "things": ([[3.0, 0.0]], [[0.0, 2.0]]), "tissue": ([[1.0, 3.0]], [[0.0, 3.0]])}
+    codes = {"before": ([[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2), "instrument": ([[1.0, 1.0]] * 2, [[6.0, 1.0]] * 2),
+             "things": ([[3.0, 0.0]] * 2, [[0.0, 2.0], [0.0, 1.5]]), "tissue": ([[1.0, 3.0]] * 2, [[0.0, 3.0]] * 2)}
     eyes = SimpleNamespace(halves=lambda name: tuple(np.array(half) for half in codes[name]), masks=lambda agent: None)
     names = {field: field if field in codes else "before" for field in Pictures._fields}
-    found = sensitivity(eyes, SimpleNamespace(**names), np.zeros((1, 2, 2)))
-    assert (found.agent_ratio, found.agent_ratio_tissue) == (36.0, 9.0)
+    masks = np.eye(2)[[[0, 1], [0, 1]]]         # in the first pair, what is moved comes to cover the instrument
+    found = sensitivity(eyes, SimpleNamespace(**names), masks, masks * [[[0]], [[1]]])
+    assert (found.agent_ratio, found.agent_ratio_tissue) == (36.0 / 0.625, 9.0)
+    assert (found.agent_ratio_uncovered, found.uncovered) == (144.0, 0.5)
+    assert np.isnan(sensitivity(eyes, SimpleNamespace(**names), masks, 0 * masks).agent_ratio_uncovered)
     assert (found.world_ratio, found.world_ratio_tissue, found.abs_cos) == (4.0, 9.0, 0.0)
     assert np.isnan(found.mask_iou)
 
