@@ -67,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     if args.to == "demos" and view.edits:
         raise UserError("demonstrations have masks for whole pictures; leave --crop, --mask, --eye and "
                         "--blank-outside away")
+    if args.rate is not None and args.to in ("mcap", "demos"):
+        raise UserError(f"--rate is of the rows of lerobot and video; {args.to} keeps every picture at its own time")
+    if args.task is not None and args.to != "lerobot":
+        raise UserError(f"--task is for lerobot; {args.to} has no place for it")
     if args.lossless and args.to == "video":
         raise UserError("--lossless is for lerobot and mcap; a video that everything plays is compressed")
     sources, skipped = find_recordings(args.sources), list[str]()

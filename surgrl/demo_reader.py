@@ -24,13 +24,16 @@ class DemoReader:
     colour = BT601
 
     def __init__(self, path: str | Path, rate: float | None = None):
-        """rate: Hz; by default the task's. UserError when it is damaged, or neither it nor a simulator tells that."""
+        """rate: Hz, of an old file that tells none; by default the task's.
+
+        UserError when it is damaged, or neither it nor a simulator tells what its actions are.
+        """
         self.path = Path(path)
         demo = read_demo(path)
         self.task, self._frames = demo.task, demo.frames
         self.demo: Path | None = self.path
         usual, channels = (demo.rate, demo.channels) if demo.rate else _asked(self.path, demo.task)
-        self.rate = usual if rate is None else rate
+        self.rate = usual if demo.rate or rate is None else rate
         if len(channels) != demo.actions.shape[1]:      # made with an option of the task that adds some
             channels = ()
         times = np.arange(len(demo.frames)) / self.rate

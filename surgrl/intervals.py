@@ -35,5 +35,11 @@ def over_seeds(shares: Array, n: int) -> tuple[float, float, float]:
 def t_half(values: Array) -> float:
     """Half the width of Student's interval of the mean of values (S,), S at least 2."""
     freedom = len(values) - 1
-    quantile = T[freedom - 1] if freedom <= len(T) else Z
-    return quantile * float(np.std(values, ddof=1)) / sqrt(len(values))
+    return quantile(freedom) * float(np.std(values, ddof=1)) / sqrt(len(values))
+
+
+def quantile(freedom: int) -> float:
+    """Student's 97.5 % quantile; beyond the table by the normal's expansion (Abramowitz & Stegun 1964, 26.7.5)."""
+    if freedom <= len(T):
+        return T[freedom - 1]
+    return Z + (Z ** 3 + Z) / (4 * freedom) + (5 * Z ** 5 + 16 * Z ** 3 + 3 * Z) / (96 * freedom ** 2)

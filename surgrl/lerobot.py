@@ -90,7 +90,7 @@ class LeRobotReader:
     def glimpses(self) -> list[Array]:
         """Some pictures from all over the recording, (H, W, 3) uint8 each."""
         if self._video is not None:
-            return self._video.glimpses()
+            return self._video.glimpses(self._start, self._start + (self.duration or 0.0))
         return [self._stored(k) for k in np.unique(np.linspace(0, len(self._times) - 1, GLIMPSES).round().astype(int))]
 
     def column(self, name: str) -> Array | None:

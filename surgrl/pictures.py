@@ -45,11 +45,12 @@ class PictureReader:
         if twice is not None:
             raise UserError(f"{folder}: {self._files[twice].name} and {self._files[twice + 1].name} have the same "
                             "number; one folder for each recording")
-        self._times = self._read_times(numbers, rate)
+        told = next((self.path / name for name in TIMES if (self.path / name).is_file()), None)
+        self._times = self._counted(numbers, rate) if told is None else _read_times(told, len(numbers))
         steps = np.diff(self._times)
         last = float(np.median(steps)) if len(steps) else 1 / (rate or 30.0)
         self.duration: float | None = float(self._times[-1]) + last
-        self.rate = 1 / last if rate is None else rate
+        self.rate = rate if told is None and rate is not None else 1 / last
         self.tags: dict[str, str] = {}
         self.height, self.width = self._read(0).shape[:2]
 
@@ -93,31 +94,33 @@ class PictureReader:
                             "of the folder")
         return pixels
 
-    def _read_times(self, numbers: list[int], rate: float | None) -> Array:
-        """(N,) s, ascending from 0."""
-        told = [self.path / name for name in TIMES if (self.path / name).is_file()]
-        if not told:
-            if rate is None:
-                raise UserError(f"{self.path}: pictures do not say when they were taken; give --image-rate HZ, or "
-                                f"write a time (s) for each into {TIMES[0]}, one a line")
-            times = np.array([number - numbers[0] for number in numbers], float) / rate
-            far = np.flatnonzero(~(np.diff(times) < LONGEST))
-            if len(far):
-                one, two = self._files[far[0]:far[0] + 2]
-                raise UserError(f"{self.path}: {one.name} and {two.name} are {times[far[0] + 1] - times[far[0]]:.0f} s "
-                                f"apart at {rate:g} Hz; it must be less than {LONGEST:g} s. If the numbers are times, "
-                                f"write those (s) into {TIMES[0]}, one a line")
-            return times        # a missing number: the one before is shown longer
-        words = [line.replace(",", " ").split() for line in _text(told[0]).splitlines() if line.strip()]
-        try:
-            times = np.array([float(line[-1]) for line in words])
-        except ValueError as error:
-            raise UserError(f"{told[0]}: {error}; give a time (s) for each picture, one a line") from error
-        if len(times) != len(numbers):
-            raise UserError(f"{told[0]}: {len(times)} times for {len(numbers)} pictures; give one for each")
-        if not ((steps := np.diff(times)) > 0).all() or not (steps < LONGEST).all():      # NaN fails too
-            raise UserError(f"{told[0]}: times must rise, by less than {LONGEST:g} s")
-        return np.asarray(times - times[0])
+    def _counted(self, numbers: list[int], rate: float | None) -> Array:
+        """(N,) s, ascending from 0: by their numbers. A missing one: the one before is shown longer."""
+        if rate is None:
+            raise UserError(f"{self.path}: pictures do not say when they were taken; give --image-rate HZ, or "
+                            f"write a time (s) for each into {TIMES[0]}, one a line")
+        times = np.array([number - numbers[0] for number in numbers], float) / rate
+        far = np.flatnonzero(~(np.diff(times) < LONGEST))
+        if len(far):
+            one, two = self._files[far[0]:far[0] + 2]
+            raise UserError(f"{self.path}: {one.name} and {two.name} are {times[far[0] + 1] - times[far[0]]:.0f} s "
+                            f"apart at {rate:g} Hz; it must be less than {LONGEST:g} s. If the numbers are times, "
+                            f"write those (s) into {TIMES[0]}, one a line")
+        return times
+
+
+def _read_times(path: Path, count: int) -> Array:
+    """(N,) s, ascending from 0: of as many pictures, as a file tells them."""
+    words = [line.replace(",", " ").split() for line in _text(path).splitlines() if line.strip()]
+    try:
+        times = np.array([float(line[-1]) for line in words])
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; give a time (s) for each picture, one a line") from error
+    if len(times) != count:
+        raise UserError(f"{path}: {len(times)} times for {count} pictures; give one for each")
+    if not ((steps := np.diff(times)) > 0).all() or not (steps < LONGEST).all():      # NaN fails too
+        raise UserError(f"{path}: times must rise, by less than {LONGEST:g} s")
+    return np.asarray(times - times[0])
 
 
 def picture_files(folder: Path) -> list[Path]:

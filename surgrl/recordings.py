@@ -75,11 +75,12 @@ class Source(NamedTuple):
 
 
 def find_recordings(words: Iterable[str | Path]) -> list[Source]:
-    """The recordings that files, folders and globs name, in order, each once. UserError where a word names none.
+    """The recordings that files, folders and globs name, in order, each once, however many names lead to it.
 
+    UserError where a word names none.
     What a replay left is found in no folder and by no glob; only its own name gives it.
     """
-    found: dict[Source, None] = {}
+    found: dict[tuple[str, int | None], Source] = {}
     for word in words:
         paths = [path for path in sorted(map(Path, glob(str(word), recursive=True))) if not is_result(path)
                  ] if is_glob(word) else [Path(word)]
@@ -87,8 +88,12 @@ def find_recordings(words: Iterable[str | Path]) -> list[Source]:
         if not sources:
             raise UserError(f"{word}: names no recording; give a video ({', '.join(VIDEOS[:5])} ...), a bag, "
                             "a folder of them or a glob")
-        found.update(dict.fromkeys(sources))
-    return list(found)
+        for source in sources:
+            real = os.path.realpath(source.path)
+            before = found.setdefault((real, source.episode), source)
+            if os.path.abspath(before.path) != real == os.path.abspath(source.path):        # a link's name is the worse
+                found[real, source.episode] = source
+    return list(found.values())
 
 
 def is_glob(word: str | Path) -> bool:
@@ -118,7 +123,7 @@ def _open(source: Source, topic: str | None, view: View) -> Recording:
             if count != 1:
                 raise UserError(f"{path}: a dataset of {count} episodes, and no episode is named")
         return LeRobotReader(path, source.episode or 0, topic)
-    if path.suffix.lower() in BAGS or (path.is_dir() and not picture_files(path)):
+    if path.suffix.lower() in BAGS or is_bag(path) or (path.is_dir() and not picture_files(path)):
         from .bags import BagReader
         return BagReader(path, topic)
     if topic is not None:
@@ -136,16 +141,25 @@ def is_dataset(path: Path) -> bool:
     return (path / "meta/info.json").is_file()
 
 
-def _within(path: Path) -> list[Source]:
-    """All recordings in a folder, however deep; or the one that a path is."""
+def is_bag(path: Path) -> bool:
+    """Whether a folder is a rosbag2, whatever lies beside it, such as a picture for --mask."""
+    return (path / "metadata.yaml").is_file()
+
+
+def _within(path: Path, above: tuple[str, ...] = ()) -> list[Source]:
+    """All recordings in a folder, however deep; or the one that a path is. above: folders that it was reached by."""
     if not path.is_dir():
         return [Source(path)] if path.exists() else []
     if is_dataset(path):
         from .lerobot import read_info
         return [Source(path, episode) for episode in range(int(read_info(path)["total_episodes"]))]
-    if (path / "metadata.yaml").is_file():
+    if is_bag(path):
         return [Source(path)]
+    real = os.path.realpath(path)
+    if real in above:       # a link that leads back
+        return []
     inner = sorted(item for item in path.iterdir() if not item.name.startswith(".") and not is_result(item))
     found = [source for item in inner if item.is_dir() or item.suffix.lower() in (*VIDEOS, *BAGS)
-             or (item.suffix == DEMO and item.name.startswith("episode-")) for source in _within(item)]
+             or (item.suffix == DEMO and item.name.startswith("episode-"))
+             for source in _within(item, (*above, real))]
     return found + ([Source(path)] if not {*picture_files(path)}.isdisjoint(inner) else [])

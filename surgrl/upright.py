@@ -1,9 +1,11 @@
-"""Pictures turned and mirrored as the flag in a video's file says."""
+"""Pictures turned and mirrored, and their pixels made square, as the flags in a video's file say."""
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from .policy.spec import Array
@@ -34,3 +36,18 @@ def turn_of(frame: av.VideoFrame) -> tuple[Turn | None, bool]:
         upright = pixels.swapaxes(0, 1) if swaps else pixels
         return np.ascontiguousarray(upright[::1 if rows > 0 else -1, ::1 if columns > 0 else -1])
     return turn, swaps
+
+
+def squared(width: int, aspect: Fraction | None) -> tuple[Turn | None, int]:
+    """What makes (H, W, 3) pixels square, None for nothing; the width then, even. aspect: a pixel's width over height.
+
+    PAL and NTSC recorders write such files; players stretch them, and what a policy sees must not be squeezed.
+    ValueError for an aspect that no recorder gives.
+    """
+    if not aspect or abs(aspect - 1) < 0.01:
+        return None, width
+    if not 0.25 <= aspect <= 4:
+        raise ValueError(f"has pixels {float(aspect):g} times as wide as high")
+    wide = max(2, round(width * aspect / 2) * 2)
+    how = cv2.INTER_AREA if wide < width else cv2.INTER_LINEAR
+    return lambda pixels: cv2.resize(pixels, (wide, pixels.shape[0]), interpolation=how), wide

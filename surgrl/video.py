@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from .decoded import BT601, GLIMPSES, LONGEST, TIMESTAMP, Picture
 from .interlace import deinterlaced
 from .policy.errors import UserError
 from .policy.spec import Array
-from .upright import turn_of
+from .upright import squared, turn_of
 
 if TYPE_CHECKING:
     from .recordings import Track
@@ -46,18 +47,20 @@ class VideoReader:
             # The flag is with the frames; another container, so that this one still stands at its beginning.
             first = self._glimpse([0.0])[0]
             self._size = first.width, first.height
-            self._turn, turned = turn_of(first)
+            turn, turned = turn_of(first)
+            square, wide = squared(first.width, stream.sample_aspect_ratio)
         except ValueError as error:
             self._container.close()
             raise UserError(f"{path}: {error}, by a flag; encode it anew: "
                             f"ffmpeg -i {self.path.name} mended.mp4") from error
         except IndexError:      # nothing can be decoded: told when it is read
-            self._turn = None
+            turn, square, wide = None, None, stream.width
+        self._edit = turn if square is None else square if turn is None else lambda pixels: turn(square(pixels))
         matrix, span = stream.codec_context.colorspace, stream.codec_context.color_range
         self._high = matrix == UNSPECIFIED and stream.height > SD_HEIGHT
         self.colour = (BT709, span) if self._high else (matrix, span)
-        self.width, self.height = reversed(self._size) if turned else self._size
-        if self._turn is not None:
+        self.width, self.height = (self._size[1], wide) if turned else (wide, self._size[1])
+        if self._edit is not None:
             self.colour = BT601
 
     def __enter__(self) -> "VideoReader":
@@ -95,10 +98,39 @@ class VideoReader:
         if self.duration is not None and until < self.duration - max(2.5 / (self.rate or 30), 0.1):
             raise self._damaged(read, until, "it ends too early")
 
-    def glimpses(self) -> list[Array]:
-        """Some pictures from all over the recording, (H, W, 3) uint8 each."""
-        shares = (np.arange(GLIMPSES) + 0.5) / GLIMPSES
-        return [self._picture(0, frame).rgb() for frame in self._glimpse(list(shares * (self.duration or 0.0)))]
+    def glimpses(self, start: float = 0.0, end: float | None = None) -> list[Array]:
+        """Some pictures from all over the recording, or from `start` to `end` (s) of it, (H, W, 3) uint8 each."""
+        end, shares = self.duration if end is None else end, (np.arange(GLIMPSES) + 0.5) / GLIMPSES
+        found = [] if end is None else self._glimpse(list(start + shares * (end - start)))
+        frames = {frame.pts: frame for frame in found
+                  if frame.pts is not None and self._seconds(frame.pts) > start - TIMESTAMP}
+        # Few key frames, as x264 makes them by default, or no duration: then it is read from end to end.
+        for which in ("NONKEY", "DEFAULT"):
+            if len(frames) < GLIMPSES // 2:
+                frames = self._spread(start, np.inf if end is None else end, which)
+        return [self._picture(0, frame).rgb() for frame in frames.values()]
+
+    def _spread(self, start: float, end: float, skipped: str) -> dict[int, av.VideoFrame]:
+        """Up to GLIMPSES frames (by time stamp) as far apart as they can be; skipped: kinds that are not decoded."""
+        kept: list[av.VideoFrame] = []
+        stride, count = 1, 0
+        container, stream = _open(self.path)
+        with container, suppress(av.FFmpegError):
+            stream.codec_context.skip_frame = skipped
+            if start:
+                container.seek(int(start / self._unit) + (stream.start_time or 0), stream=stream)
+            for frame in container.decode(stream):
+                time = start - 1 if frame.pts is None else self._seconds(frame.pts)
+                if time >= end:
+                    break
+                if time > start - TIMESTAMP:
+                    if count % stride == 0:
+                        kept.append(frame)
+                    count += 1
+                if len(kept) == 2 * GLIMPSES:
+                    kept, stride = kept[::2], 2 * stride
+        places = np.unique(np.linspace(0, len(kept) - 1, GLIMPSES).round().astype(int)) if kept else []
+        return {kept[place].pts: kept[place] for place in places}
 
     def _glimpse(self, times: list[float]) -> list[av.VideoFrame]:
         """The key frames before some times; fewer where they cannot be decoded."""
@@ -141,7 +173,7 @@ class VideoReader:
             raise UserError(f"{self.path}: its picture at {time:.2f} s is {size[0]}x{size[1]} px, the first "
                             f"{self._size[0]}x{self._size[1]}; a recording has one size: encode it anew")
         span = frame.duration or 0
-        return Picture(number, time, time + span * self._unit, frame, self._turn)
+        return Picture(number, time, time + span * self._unit, frame, self._edit)
 
     def _packets(self, start: float) -> tuple[int, Iterator[Any]]:
         """Count of frames left out, and the packets from the last key frame before `start` on."""

@@ -27,7 +27,7 @@ class View:
     eye: str | None = None          # "left" (or upper), "right" (or lower); None: pictures are of one eye
     crop: str | None = None         # "top,left,height,width" px of the eye's picture, or AUTOMATIC; None: all of it
     blank_outside: bool = False     # black out pictures that show no inside of a body: see outside.py
-    rate: float | None = None       # Hz of what does not say its own: numbered pictures, demonstrations
+    rate: float | None = None       # Hz of what does not say its own: numbered pictures, old demonstrations
 
     def __post_init__(self) -> None:
         """UserError for a value that is not allowed."""
@@ -58,8 +58,8 @@ def add_view_arguments(parser: argparse.ArgumentParser) -> None:
     add("--deinterlace", choices=DEINTERLACE, default=DEINTERLACE[0], help="of a video: the frames that the file "
         "flags as interlaced (default), all, none")
     add("--blank-outside", action="store_true", help="black out pictures that show no inside of a body")
-    add("--image-rate", type=float, metavar="HZ", help="of what does not say its own: numbered pictures, "
-        "demonstrations")
+    add("--image-rate", type=float, metavar="HZ", help="of what does not say its own: numbered pictures without "
+        "a file of times, old demonstrations")
 
 
 def view_of(args: argparse.Namespace) -> View:

@@ -21,9 +21,9 @@ def frames(count: int = 12, size: tuple[int, int] = (64, 48)) -> list[np.ndarray
 
 
 def video(path: Path, pictures: Iterable[np.ndarray], *, rate: float = 25, codec: str = "libx264", turned: int = 0,
-          tags: dict[str, str] | None = None, pixels: str = "yuv420p", matrix: int | None = None,
-          **options: str) -> Path:
-    """A video of pictures (H, W, 3) uint8; turned: degrees of the flag that players obey."""
+          aspect: Fraction | None = None, tags: dict[str, str] | None = None, pixels: str = "yuv420p",
+          matrix: int | None = None, **options: str) -> Path:
+    """A video of pictures (H, W, 3) uint8; turned, and aspect, a pixel's width over its height: as players obey."""
     with av.open(str(path), "w") as file:
         file.metadata.update(tags or {})
         stream = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
@@ -34,6 +34,8 @@ def video(path: Path, pictures: Iterable[np.ndarray], *, rate: float = 25, codec
                 stream.pix_fmt = pixels
                 if matrix is not None:
                     stream.codec_context.colorspace = matrix
+                if aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = aspect
                 if turned:
                     stream.set_display_rotation(turned)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")

@@ -294,7 +294,8 @@ def test_damage_leaves_nothing_behind_or_is_left_out_by_name(convert, tmp_path):
 @pytest.mark.parametrize(("words", "told"), [
     (["--to", "demos"], "has no masks, rewards"), (["--to", "demos", "--crop", "auto"], "masks for whole pictures"),
     (["--to", "video", "--lossless"], "--lossless is for"), (["--to", "video", "--rate", "0"], "--rate 0 Hz"),
-    (["--to", "mcap", "--topic", "/x"], "one camera")])
+    (["--to", "demos", "--rate", "5"], "demos keeps every picture"), (["--to", "mcap", "--rate", "5"], "mcap keeps"),
+    (["--to", "video", "--task", "cut"], "--task is for lerobot"), (["--to", "mcap", "--topic", "/x"], "one camera")])
 def test_what_cannot_be_is_refused_in_a_line(tmp_path, capsys, words, told):
     path = video(tmp_path / "a.mp4", frames(3))
     assert main(["convert", str(path), str(tmp_path / "out"), *words]) == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from surgrl.cli import main
+from surgrl.demo_file import read_demo, write_demo
 from surgrl.footage import absolute
 from surgrl.policy.errors import UserError
 from surgrl.recordings import Source, find_recordings, open_recording
@@ -102,6 +103,41 @@ def test_all_kinds_are_found_in_a_folder_of_them(tmp_path, demos):
         with open_recording(source, view=View(rate=25)) as recording:
             assert len(list(recording.pictures())) >= 3 and len(recording.glimpses()) >= 1
             assert isinstance(recording.tags, dict) and recording.width == 64
+
+
+def test_a_recording_that_several_names_lead_to_is_taken_once(tmp_path):
+    (tmp_path / "rec" / "run-1").mkdir(parents=True)
+    real = video(tmp_path / "rec" / "run-1" / "a.mp4", frames(3))
+    (tmp_path / "rec" / "latest").symlink_to("run-1")
+    (tmp_path / "rec" / "run-1" / "up").symlink_to("..")        # leads back
+    for words in ([tmp_path / "rec"], [tmp_path / "rec" / "run-1", real, tmp_path / "rec" / ".." / "rec" / "run-1"],
+                  [tmp_path / "rec" / "latest", tmp_path / "rec"]):
+        assert find_recordings(words) == [Source(real)]
+    assert [source.name for source in find_recordings([tmp_path / "rec" / "latest"])] == ["a"]
+
+
+def test_a_picture_in_a_bags_folder_leaves_it_a_bag(tmp_path):
+    bag = bag_of_poses(tmp_path / "bag", {"/PSM1/setpoint_cp": [0.0, 0.01, 0.02]})
+    with open_recording(bag) as recording:
+        before = recording.duration
+    cv2.imwrite(str(bag / "mask1.png"), np.zeros((48, 64, 3), np.uint8))
+    for view in (None, View(rate=30)):
+        with open_recording(bag, view=view) as recording:
+            assert recording.duration == before
+    assert find_recordings([tmp_path]) == [Source(bag)]
+
+
+def test_a_rate_that_is_given_is_for_what_tells_none(tmp_path, demos):
+    path = folder_of(tmp_path / "a", 3)
+    (path / "timestamps.txt").write_text("0\n0.04\n0.08\n")
+    with open_recording(path, view=View(rate=5)) as recording:
+        assert recording.rate == pytest.approx(25) and recording.duration == pytest.approx(0.12)
+    new = tmp_path / "episode-000000.npz"
+    channels = tuple((name, "m/s", -0.05, 0.05) for name in ("v_x", "v_y", "v_z"))
+    write_demo(new, read_demo(demos / new.name)._replace(rate=20.0, channels=channels))
+    for file, rate in ((new, 20.0), (demos / new.name, 5.0)):
+        with open_recording(file, view=View(rate=5)) as recording:
+            assert recording.rate == rate and recording.action.time[1] == pytest.approx(1 / rate)
 
 
 def test_a_name_with_brackets_is_taken_literally_and_a_glob_is_still_one(tmp_path, monkeypatch):

@@ -1,5 +1,9 @@
 """How recorded pictures are looked at: turned, deinterlaced, cropped, masked, one eye, no people."""
 
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
 import cv2
 import numpy as np
 import pytest
@@ -38,6 +42,22 @@ def test_a_flag_that_turns_the_picture_is_obeyed(tmp_path, degrees):
 def test_a_turn_that_is_no_quarter_is_refused(tmp_path):
     with pytest.raises(UserError, match="turned by 45 degrees"), VideoReader(
             video(tmp_path / "a.mp4", frames(3), turned=45)):
+        pass
+
+
+@pytest.mark.parametrize(("aspect", "width"), [
+    (Fraction(16, 11), 94), (Fraction(10, 11), 58), (Fraction(200, 201), 64)])
+def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, width):
+    got = first(video(tmp_path / "a.mp4", frames(3), aspect=aspect, **SHARP))
+    expected = cv2.resize(frames(1)[0], (width, 48), interpolation=cv2.INTER_LINEAR).astype(int)
+    assert got.shape == expected.shape and np.abs(got - expected).mean() < 3
+    turned = first(video(tmp_path / "b.mp4", frames(3), aspect=aspect, turned=90, **SHARP))
+    assert np.abs(turned - np.rot90(expected)).mean() < 3
+
+
+def test_pixels_of_a_shape_that_no_recorder_gives_are_refused(tmp_path):
+    with pytest.raises(UserError, match="pixels 9 times as wide as high"), VideoReader(
+            video(tmp_path / "a.mp4", frames(3), aspect=Fraction(9))):
         pass
 
 
@@ -143,6 +163,44 @@ def test_an_endoscopes_circle_is_boxed_or_its_inside_taken(tmp_path):
     inside = first(path, crop="inside")
     assert inside.shape[0] * inside.shape[1] == pytest.approx(5000, rel=0.15)      # the square in the circle
     assert (inside.max(axis=2) > 24).mean() > 0.95
+
+
+def opened(count=200):
+    """A light circle in the dark, small at first, and whole after a fifth of the time."""
+    rows, columns = np.mgrid[:120, :160]
+    for number in range(count):
+        radius = 20 + 36 * min(1, number / (count / 5))
+        lit = np.hypot(rows - 60, columns - 80) < radius
+        yield np.where(lit[..., None], (150, 70, 60), 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("name", "group"), [
+    ("few.mp4", 250), ("many.mp4", 12), ("piped.mkv", 250), ("piped.mkv", 12)])
+def test_borders_are_those_of_all_of_it_whatever_its_key_frames_and_length(tmp_path, name, group):
+    path = video(tmp_path / "a.mp4", opened(), g=str(group))
+    if name == "piped.mkv":         # a pipe cannot go back to write how long it was
+        with open(tmp_path / name, "wb") as pipe, av.open(str(path)) as source:
+            unseekable = SimpleNamespace(write=pipe.write)
+            with av.open(unseekable, "w", format="matroska") as file:
+                stream = file.add_stream_from_template(source.streams.video[0])
+                for packet in source.demux(video=0):
+                    if packet.dts is not None:
+                        packet.stream = stream
+                        file.mux(packet)
+        path = tmp_path / name
+        with VideoReader(path) as recording:
+            assert recording.duration is None
+    height, width, _ = first(path, crop="auto").shape
+    assert height == pytest.approx(112, abs=8) and width == pytest.approx(112, abs=8)
+
+
+def test_a_part_of_a_video_is_glimpsed_at_alone(tmp_path):
+    shades = [np.full((48, 64, 3), 40 + number, np.uint8) for number in range(150)]
+    with VideoReader(video(tmp_path / "a.mp4", shades, g="250")) as recording:     # 25 Hz
+        for start, end in ((0.0, 2.0), (2.0, 4.0), (4.0, 6.0)):
+            seen = [float(picture.mean()) for picture in recording.glimpses(start, end)]
+            assert len(seen) >= 8 and 40 + 25 * start - 3 < min(seen) and max(seen) < 40 + 25 * end + 3
+            assert max(seen) - min(seen) > 40
 
 
 def test_a_recording_that_is_dark_all_over_has_no_border(tmp_path):

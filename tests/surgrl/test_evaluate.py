@@ -8,6 +8,7 @@ import pytest
 from surgrl.cli import main
 from surgrl.config_file import config_of, load_config
 from surgrl.evaluate import ExpertPolicy, RandomPolicy, evaluate, gap_of, score_of, seen_seeds
+from surgrl.intervals import quantile
 from surgrl.policy.errors import UserError
 from surgrl.policy.image import prepare
 from surgrl.run import Progress, Run
@@ -25,6 +26,12 @@ def test_the_interval_is_wilsons():
     score = score_of([True] * 9 + [False], [10] * 10, [0.004] * 10)
     assert (score.success, round(score.low, 3), round(score.high, 3)) == (0.9, 0.596, 0.982)
     assert score_of([True] * 50, [1] * 50, [0.0] * 50).high == 1.0
+
+
+def test_students_interval_is_students_however_many_values_there_are():
+    stats = pytest.importorskip("scipy.stats")
+    for freedom in (1, 5, 15, 16, 17, 30, 100, 10_000):
+        assert quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)
 
 
 def test_the_gaps_interval_is_newcombes():
