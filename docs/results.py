@@ -140,15 +140,22 @@ def _scores(groups: Sequence[Group], links: Mapping[str, str]) -> str:
 
 def _robustness(groups: Sequence[Group]) -> str:
     """Success under each attack, for each method."""
-    named = _named(groups)
+    named = {f"{name}, under the looks of its training" if _attacked_varied(group) else name: group
+             for name, group in _named(groups).items()}
     told = {name: [dict(_attacks(scores)) for scores in group.every("attack")] for name, group in named.items()}
     attacks = list(dict.fromkeys(attack for every in told.values() for scores in every for attack in scores))
     if not attacks:
         return f"`surgrl attack` (FGSM against a random sign of the same size): {NOT_RUN}."
     rows = [[attack, *(score_cell(pooled([scores[attack] for scores in told[name] if attack in scores]),
                               len(group.records)) for name, group in named.items())] for attack in attacks]
-    return "Success on unseen seeds, plain looks, while every picture is disturbed.\n\n" + table(
-        ["attack", *named], rows)
+    return ("Success on unseen seeds, plain looks where nothing else is told, while every picture is disturbed.\n\n"
+            + table(["attack", *named], rows))
+
+
+def _attacked_varied(group: Group) -> bool:
+    """Whether an attack was measured under varied looks: until it could be told otherwise, those of the training."""
+    trained = any(record.config.env.options.get("randomise", "none") != "none" for record in group.records)
+    return trained and any(scores.get("randomise") != "none" for scores in group.every("attack"))
 
 
 def _halves(groups: Sequence[Group]) -> str:

@@ -81,6 +81,9 @@ def make_agent(name: str, options: Mapping[str, Any], *, objectives: Sequence[Ma
         objective = _resolve(OBJECTIVES, "objective", which)
         checked = check_options(f"objective {which}", objective, entry)
         if weight > 0:
+            if objective.reads_images and eyes.cached:
+                raise ValueError(f"objective {which!r} reads pictures, and with encoder.cached the memory holds an "
+                                 "encoder's features in their place: set encoder.cached to false")
             if objective.bonus is Objective.bonus and not any(part.requires_grad for part in eyes.parameters()):
                 raise ValueError(f"objective {which!r} shapes the encoder, but in this one nothing learns: leave the "
                                  "objective out, or give the encoder a latent_dim, a projection that it can shape")

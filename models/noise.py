@@ -7,9 +7,10 @@ from .batch import Batch
 
 
 def random_of(batch: Batch) -> Generator:
-    """A generator on the CPU, seeded by the batch's actions, which no augmentation touches."""
+    """A generator on the CPU, seeded by the batch's actions and some of its pixels: recordings have no actions."""
     bits = batch.action.contiguous().view(torch.int32)
-    return Generator().manual_seed(int(bits.sum()))
+    pixels = batch.obs[..., ::7, ::7].sum(dtype=torch.int64)
+    return Generator().manual_seed((int(bits.sum()) * 1_000_003 + int(pixels)) % (1 << 63))
 
 
 def normal(batch: Batch, like: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class Objective(nn.Module, ABC):
     """
 
     needs: tuple[str, ...] = ()     # entries of batch.extra: see EpisodeMemory.sample; may be set in __init__
+    reads_images: ClassVar[bool] = False    # True: pictures themselves, which a memory of frozen features does not hold
     shapes_encoder: ClassVar[bool] = True   # False: it only pays a bonus, which asks for an agent that earns rewards
 
     def __init__(self, encoder: Encoder, action_dim: int):

@@ -14,7 +14,7 @@ from models.agent import Agent
 from models.heads import Critic
 from models.symmetry import SymmetricCritic
 
-from .evaluate import AgentPolicy, Score, evaluate, open_policy
+from .evaluate import LEVELS, AgentPolicy, Score, evaluate, open_policy
 from .files import atomic_file, require_place, write_json
 from .policy.errors import UserError
 from .policy.spec import Array
@@ -93,9 +93,12 @@ class Row(NamedTuple):
     control: Score
 
 
-def attack(source: str, budgets: tuple[int, ...], aim: str, seeds: range) -> list[Row]:
-    """Success over the seeds at each budget. UserError where the agent has nothing of that aim to attack."""
-    world, player = open_policy(source)
+def attack(source: str, budgets: tuple[int, ...], aim: str, seeds: range, **options: Any) -> list[Row]:
+    """Success over the seeds at each budget. UserError where the agent has nothing of that aim to attack.
+
+    options: of the task, over those of the training, such as `randomise`.
+    """
+    world, player = open_policy(source, **options)
     if not isinstance(player, AgentPolicy):
         world.close()
         raise UserError(f"{source} is a bundle, which has no gradients; attack the run that it was exported from")
@@ -120,6 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=FIRST_UNSEEN_SEED, help="first of the seeds")
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), metavar="N",
                         help="brightness steps of 255 (default: 0 1 2 4 8)")
+    parser.add_argument("--randomise", metavar="LEVEL", help=LEVELS)
     parser.add_argument("--aim", choices=AIMS, default="action",
                         help="what is attacked: the action (any agent), or its value (an agent with a critic)")
 
@@ -133,13 +137,15 @@ def run(args: argparse.Namespace) -> None:
         require_place(Path(args.out, "attack.json"))
     out = Path(args.out) if args.out else Path(args.run_folder) / "attack"
     rows = attack(args.run_folder, tuple(sorted(set(args.budgets))), args.aim,
-                  range(args.seed, args.seed + args.episodes))
+                  range(args.seed, args.seed + args.episodes),
+                  **({} if args.randomise is None else {"randomise": args.randomise}))
     print(f"{'budget':8s}{'attack on the ' + args.aim:38s}random signs")
     for row in rows:
         print(f"{row.budget:>3d}/255 {_short(row.attack):38s}{_short(row.control)}")
     found: dict[str, Any] = {"run": Path(args.run_folder).resolve().name, "aim": args.aim, "episodes": args.episodes,
-                             "seed": args.seed, "rows": [{"budget": row.budget, "attack": row.attack.row(),
-                                                          "control": row.control.row()} for row in rows]}
+                             "seed": args.seed, "randomise": args.randomise,
+                             "rows": [{"budget": row.budget, "attack": row.attack.row(), "control": row.control.row()}
+                                      for row in rows]}
     write_json(out / "attack.json", found)
     from .attack_picture import draw
     with atomic_file(out / "attack.png") as path:

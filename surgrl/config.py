@@ -132,9 +132,11 @@ class Config:
             if value and not (self.demos.episodes or self.recordings.sources):
                 raise UserError(f"config: {key} is {value}, which needs demonstrations; set demos.episodes above 0, "
                                 "name recordings.sources, or set it to 0")
-        if self.agent.get("name") == "dvc" and self.demos.episodes and not self.agent.get("imitation"):
-            raise UserError(f"config: demos.episodes is {self.demos.episodes}, which teach dvc by imitation; set "
-                            "agent.imitation above 0, or demos.episodes and demos.updates to 0")
+        shown = (f"demos.episodes is {self.demos.episodes}" if self.demos.episodes else
+                 f"recordings.sources names {len(self.recordings.sources)}" if self.recordings.sources else "")
+        if self.agent.get("name") == "dvc" and shown and _is_zero(self.agent.get("imitation")):
+            raise UserError(f"config: {shown}, which teach dvc by imitation; set agent.imitation above 0, or "
+                            "demos.episodes and demos.updates to 0, and name no recordings.sources")
         _sound_recordings(self.recordings)
         if self.recordings.sources and self.demos.episodes:
             raise UserError(f"config: demos.episodes is {self.demos.episodes}, but the demonstrations are "
@@ -190,6 +192,14 @@ def _at_least(least: Mapping[str, tuple[float, float]]) -> None:
     for key, (value, low) in least.items():
         if not value >= low:
             raise UserError(f"config: {key} is {value}; it must be at least {low}")
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether an option is none or 0, as text too; whether it is a number at all, its agent says."""
+    try:
+        return float(value or 0) == 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _sound_name(name: str) -> None:

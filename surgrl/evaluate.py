@@ -153,15 +153,17 @@ def gap_of(seen: Score, unseen: Score) -> Gap:
     return Gap(gap, gap - below, gap + above)
 
 
+LEVELS = ("vary looks and timing: none, mild, full, or held out from training: test-mild, test-full; or a YAML file of "
+          "ranges (default: as the policy was trained)")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `surgrl eval`."""
     parser.add_argument("source", help="folder of a run or of a bundle, or the name of a pretrained bundle")
     parser.add_argument("--episodes", type=int, default=50, help="unseen seeds to try (default: 50)")
     parser.add_argument("--seed", type=int, default=FIRST_UNSEEN_SEED, help="first of the seeds")
     parser.add_argument("--task", help="evaluate in this task, by its Gymnasium id (default: the policy's own)")
-    parser.add_argument("--randomise", metavar="LEVEL",
-                        help="vary looks and timing: none, mild, full, or held out from training: test-mild, "
-                             "test-full; or a YAML file of ranges (default: as the policy was trained)")
+    parser.add_argument("--randomise", metavar="LEVEL", help=LEVELS)
     parser.add_argument("--seeds-from", choices=("unseen", "training", "both"), default="unseen",
                         help="seeds to try: unseen ones, those of the training's own episodes, or both and their gap")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the random policy and the expert")

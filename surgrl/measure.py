@@ -59,7 +59,8 @@ def commands(record: Record, episodes: int, baselines: bool) -> dict[str, list[s
     if own[1]:
         found["eval-train-seeds"] = evaluation("eval-train-seeds", "--seed", str(own[0]), *plain,
                                                count=min(episodes, own[1]))
-    found["attack"] = ["attack", str(folder), "--episodes", str(episodes), "--out", str(folder)]
+    found["attack"] = ["attack", str(folder), "--episodes", str(episodes), "--out", str(folder),
+                       *plain]
     if any(objective.get("name") == "dear" for objective in config.objectives):     # others have no halves to compare
         found["disentangle"] = ["disentangle", str(folder), "--out", str(folder)]
     return found

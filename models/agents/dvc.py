@@ -165,6 +165,10 @@ class Dvc:
 
     def learn(self, rollout: Rollout, memory: EpisodeMemory | None = None) -> dict[str, float]:
         """Some epochs over one rollout; metrics are means over the minibatches. memory: demonstrations to rehearse."""
+        if self.steps == 0:
+            # Adam remembers how small the gradients of cloning had become: the first ones of values and advantages,
+            # far larger, would move all weights by several times lr, and what was cloned would be gone.
+            self.optimiser.state.clear()
         left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
         self.steps += rollout.reward.numel()
         for group in self.optimiser.param_groups:

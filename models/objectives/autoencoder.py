@@ -1,5 +1,7 @@
 """SAC-AE (Yarats et al. 2019, arXiv:1910.01741): the image must be drawn again from what the latent keeps of it."""
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -20,6 +22,8 @@ class Autoencoder(Objective):
     the code draws noise within the level, which under a squared error moves no mean gradient and adds a constant
     8.1e-5; the decoder grows its image by sub-pixel convolutions; its decay stands in the loss (eq. 3 of the paper).
     """
+
+    reads_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, action_dim: int, *, features: int = 50, latent_decay: float = 1e-6,
                  decoder_decay: float = 1e-7):

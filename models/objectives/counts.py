@@ -28,6 +28,7 @@ class Counts(Objective):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("successor",)
+    reads_images: ClassVar[bool] = True
     shapes_encoder: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder, action_dim: int, *, scale: float = 0.01, bits: int = 64,

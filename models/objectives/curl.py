@@ -21,6 +21,7 @@ class Curl(Objective):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("original",)
+    reads_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, action_dim: int, *, features: int = 50, tau: float = 0.05):
         """features: numbers that are compared; tau: how fast the slow encoder follows."""

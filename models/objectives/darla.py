@@ -1,5 +1,7 @@
 """DARLA (Higgins et al. 2017, arXiv:1707.08475): learn to see, then to act on what is seen, then transfer."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -24,6 +26,8 @@ class Darla(Objective):
     learns from the first update on, at first on a latent that still moves. Another objective beside it is not
     stopped from shaping the encoder.
     """
+
+    reads_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, action_dim: int, *, beta: float = 1.0, features: int = 100,
                  denoise_updates: int = 5000, vae_updates: int = 10_000):

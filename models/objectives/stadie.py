@@ -26,6 +26,7 @@ class Stadie(Objective):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("successor",)
+    reads_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, action_dim: int, *, scale: float = 0.05, decay: float = 1e-4,
                  features: int = 50, hidden: int = 256):

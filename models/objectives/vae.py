@@ -1,5 +1,7 @@
 """VAE (Kingma & Welling 2014, arXiv:1312.6114) and beta-VAE (Higgins et al. 2017, ICLR), beside the critic."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -18,6 +20,8 @@ class Vae(Objective):
     Differs from the papers: the encoder sees a stack of frames, and all of them are drawn; the spreads are read off
     the means instead of beside them, so that critic and actor read the means themselves, without noise.
     """
+
+    reads_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, action_dim: int, *, beta: float = 1.0):
         """beta: weight of the KL; 1 is the VAE, 4 to 250 a beta-VAE, 0 an autoencoder with noise."""

@@ -203,6 +203,16 @@ def test_a_rollout_is_learnt_from_no_further_once_the_policy_has_gone_too_far_fr
     assert divergences[0.02] < 0.25 * divergences[0.0]
 
 
+def test_the_small_gradients_of_cloning_do_not_make_the_first_steps_of_a_rollout_large():
+    agent = make(imitation=1.0, batch_size=STEPS * COUNT, epochs=1, lr=1e-3)
+    for _ in range(50):
+        agent._descend({"small": 1e-6 * sum(weight.sum() for weight in agent.net.parameters())})
+    before = [weight.clone() for weight in agent.net.parameters()]
+    agent.learn(lived(agent, label=0.3))
+    largest = max((now - then).abs().max() for now, then in zip(agent.net.parameters(), before, strict=True))
+    assert 0.5e-3 < largest < 1.05e-3        # Adam's first step; with what it remembered: 3e-3
+
+
 def test_a_critic_that_warms_up_moves_no_policy():
     agent = make(critic_warmup=2 * STEPS * COUNT, entropy=0.1)
     policies = [weight for part in (agent.net.body, agent.net.head) for weight in part.parameters()]

@@ -12,7 +12,7 @@ from models.encoders.convolutions import Convolutions
 from models.encoders.frozen import Frozen
 from models.encoders.resnet import FixedNorm, ResNet
 from models.encoders.surgical import FOLDER, surgical
-from models.make import make_agent
+from models.make import OBJECTIVES, _resolve, make_agent
 from models.memory import EpisodeMemory
 from models.objective import Objective
 
@@ -317,6 +317,17 @@ def test_learning_from_features_is_learning_from_images(weights, agent):
 def test_dear_reads_masks_beside_features(weights):
     learner = make({**weights, "latent_dim": 16, "cached": True}, shift=0, objectives=[{"name": "dear"}])
     assert np.isfinite(learner.update(remembered(learner.embed))["dear/total"])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_beside_features_an_objective_learns_or_is_refused_as_it_reads_pictures(weights, name):
+    options = {**weights, "latent_dim": 16, "cached": True}
+    if _resolve(OBJECTIVES, "objective", name).reads_images:
+        with pytest.raises(ValueError, match=f"objective '{name}' reads pictures.*set encoder.cached to false"):
+            make(options, shift=0, objectives=[{"name": name}])
+        return
+    learner = make(options, shift=0, objectives=[{"name": name}])
+    assert all(np.isfinite(value) for value in learner.update(remembered(learner.embed)).values())
 
 
 @pytest.mark.parametrize("agent, more, words", [

@@ -8,6 +8,7 @@ import torch
 
 from models.encoder import Encoder
 from models.make import OBJECTIVES
+from models.noise import normal
 from models.objectives.dbc import Dbc
 from models.objectives.dear import SEPARATIONS, Dear
 from models.objectives.ted import Score, Ted
@@ -132,6 +133,14 @@ def test_dear_noise_is_the_batchs_own(make_small, make_memory):
     first, again = (agent.objectives["dear"].loss(batch, z, agent._encode)[0].item() for _ in range(2))
     silent = make_small({"name": "dear", "bottleneck": 0.0}).objectives["dear"]
     assert first == again != silent.loss(batch, z, agent._encode)[0].item()
+
+
+def test_noise_differs_from_batch_to_batch_without_actions_too(make_memory):
+    batch = make_memory().sample(8)
+    still = [batch._replace(action=torch.zeros_like(batch.action), obs=obs) for obs in (batch.obs, batch.obs // 2)]
+    drawn = [normal(one, torch.zeros(8, 4)) for one in (*still, still[0], batch)]
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[3])
 
 
 def test_dear_legacy_aligns_the_halves():

@@ -88,9 +88,12 @@ def _loss_of(agent, attacked, image):
 
 def test_the_command_writes_a_table_and_a_plot_and_refuses_a_bundle(trained, tmp_path, capsys, make_bundle):
     folder = shutil.copytree(trained, tmp_path / "tiny")
-    assert main(["attack", str(folder), "--episodes", "1", "--budgets", "0", "4", "--aim", "value"]) == 0
+    assert main(["attack", str(folder), "--episodes", "1", "--budgets", "0", "4", "--aim", "value",
+                 "--randomise", "mild"]) == 0
     assert "4/255" in capsys.readouterr().out and (folder / "attack" / "attack.png").stat().st_size > 1000
-    rows = json.loads((folder / "attack" / "attack.json").read_text())["rows"]
+    told = json.loads((folder / "attack" / "attack.json").read_text())
+    rows = told["rows"]
+    assert told["randomise"] == "mild"
     assert [row["budget"] for row in rows] == [0, 4] and rows[0]["attack"] == rows[0]["control"]
     bundle = make_bundle(tmp_path / "bundle").folder
     assert main(["attack", str(bundle)]) == 1 and "no gradients" in capsys.readouterr().err

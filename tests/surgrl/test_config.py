@@ -46,6 +46,13 @@ def test_demonstrations_that_dvc_would_not_learn_from_are_refused():
         load_config("retract-dvc", ["agent.imitation=0", "agent.rehearse=0", "demos.updates=0"])
 
 
+@pytest.mark.parametrize("imitation", ["0", "0.0", "'0'"])
+def test_recordings_that_dvc_would_not_learn_from_are_refused(imitation):
+    with pytest.raises(UserError, match=r"recordings.sources names 1, which teach dvc .* agent.imitation above 0"):
+        load_config("retract-dvc", [f"agent.imitation={imitation}", "agent.rehearse=0", "demos.updates=5",
+                                    "demos.episodes=0", "recordings.sources=[a.mp4]"])
+
+
 def test_numbers_in_a_mapping_are_read_as_numbers():
     assert load_config("reach", ["env.reward={wall: 1e-1}"]).env.reward == {"wall": 0.1}
     with pytest.raises(UserError, match="env.reward.wall is 'much'"):

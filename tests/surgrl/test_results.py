@@ -70,6 +70,17 @@ def test_a_method_is_told_with_seeds_scores_gaps_steps_time_and_config(page):
     assert row(text, "scripted expert", "Reach")[2].startswith("**100%**")
 
 
+@pytest.mark.parametrize(("told", "title"), [({}, "drqv2, under the looks of its training"),
+                                             ({"randomise": "none"}, "drqv2")])
+def test_an_attack_under_varied_looks_is_told_as_one(tmp_path, make_run, told, title):
+    attack = {"aim": "action", "rows": [{"budget": 0, "attack": score(0.9), "control": score(0.9)}], **told}
+    run = make_run(tmp_path / "runs", "varied", "objectives=[]", "env.options={randomise: full}", measured=measured(
+        0.9, attack=attack))
+    assert results.main([str(run)], tmp_path / "docs") == 0
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert f"| attack | {title} |" in text[text.index("### Robustness"):]
+
+
 def test_what_was_not_measured_is_not_run_and_what_was_in_part_says_so(page):
     text = (page / "results.md").read_text()
     assert row(text, "drqv2", "Reach")[3:5] == ["not run", "not run"]
@@ -149,4 +160,5 @@ def test_a_randomised_training_is_clean_without_its_randomisation(tmp_path, make
     record = read_record(make_run(tmp_path, "a", "env.options={randomise: full}"))
     words = measure.commands(record, 100, True)
     assert words["eval-clean"][-2:] == ["--randomise", "none"]
+    assert words["attack"][-2:] == ["--randomise", "none"]
     assert words["eval-test-full"][-3:] == ["--randomise", "test-full", "--no-baselines"]
