@@ -25,12 +25,14 @@ from . import messages, parameters, process, qos
 from .arm_reader import ArmReader
 from .arm_writer import MODES, ArmWriter
 from .meters import Durations, Rate
+from .rivals import publishers
+from .steady import make_timer
 from .supervised import SupervisedNode
 
 SOON = 0.7              # of the period; a tick that follows a late one sooner than that is left out
 NUMBER = re.compile(r"\d+(\.\d+)?")
 BUNDLE = re.compile(r"\[([^\[\]]+)\]$")      # which policy it is, at the end of the policy's ~/status
-ESTOP = "/operator/estop"
+ESTOP, BOOL = "/operator/estop", "std_msgs/msg/Bool"
 REST = 2.0              # s, in which an arm that can stop so soon must be at rest as the node ends
 
 
@@ -85,8 +87,8 @@ class GateNode(SupervisedNode):
         self._asked: JointState | None = None
         self._commands, self._work, self._latency, self._cut = Rate(), Durations(), Durations(), 0
         self._has_stop = False          # whether anybody was there who may press the emergency stop
-        self._ticking = [self.create_timer(self._dt, self.guard(self._tick)),
-                        self.create_timer(0.25, self.guard(self._look_for_rivals))]
+        self._ticking = [make_timer(self, self._dt, self.guard(self._tick)),
+                        make_timer(self, 0.25, self.guard(self._look_for_rivals))]
 
     def end(self) -> None:
         """Brake, tell the arm to stay, close the log."""
@@ -95,6 +97,7 @@ class GateNode(SupervisedNode):
         self._ticking = []
         moving = self._gate.motion.state is not None
         deadline = time.monotonic() + max(REST, 2 * self._gate.motion.stop_seconds)
+        self._gate.running = False
         self._gate.latch("the gate ends")
         while self._gate.motion.state is not None and time.monotonic() < deadline:
             self._step()
@@ -220,6 +223,8 @@ class GateNode(SupervisedNode):
         """Why nobody would hear the emergency stop, or None; None too where there never was one."""
         stops = self.get_publishers_info_by_topic(ESTOP)
         for stop in stops:
+            if stop.topic_type != BOOL:
+                return f"the emergency stop would not be heard: {ESTOP} is published as {stop.topic_type}, not {BOOL}"
             fits, why = qos_check_compatible(stop.qos_profile, qos.LATCHED)
             if fits == QoSCompatibility.ERROR:
                 return (f"the emergency stop would not be heard: {ESTOP} must be published reliable and transient "
@@ -231,7 +236,8 @@ class GateNode(SupervisedNode):
     def _crowded(self, allowed: dict[str, int]) -> str | None:
         """The first topic with more publishers than allowed, and what to do, or None."""
         for topic, most in allowed.items():
-            if self.count_publishers(topic) > most:
+            if publishers(self, topic) > most:
+                topic = self.resolve_topic_name(topic)
                 wanted = "more than one publisher on {}; only one may be" if most else (
                     "someone publishes {}, by which the arm can be moved past this gate")
                 return f"{wanted.format(topic)}: stop the others (`ros2 topic info -v {topic}` names them)"

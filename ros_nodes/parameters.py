@@ -55,7 +55,8 @@ GATE = (
     Parameter("moves_jaw", True, "whether the arm has a jaw that the policy may move"),
     Parameter("dry_run", True, "tell the arm nothing; commands go to ~/dry_run/* instead"),
     Parameter("audit_folder", "~/.surgrl/audit", "where the audit logs are kept"),
-    Parameter("audit_required", True, "hold when the audit log cannot be written; false: only warn"),
+    Parameter("audit_required", True, "hold when the audit log cannot be written any more; false: only warn. "
+              "One that cannot be begun is refused"),
     Parameter("limits.speed", 0.05, "m/s, of the tip", (1e-4, 0.5)),
     Parameter("limits.acceleration", 1.0, "m/s^2, of the tip", (1e-3, 20.0)),
     Parameter("limits.jerk", 50.0, "m/s^3, of the tip", (1e-2, 10_000.0)),

@@ -53,6 +53,8 @@ class Pilot:
             obstacle = self.objection or self.inbox.stale("image", self.max_image_age)
             if obstacle:
                 self._change("hold", obstacle)
+        elif self.state == "hold" and self.inbox.drops["image"] and not np.isfinite(self.inbox.age("image")):
+            self._change("hold", self.inbox.explain("image is missing"))        # a camera of which none can be used
 
     def look(self, frame: Array, stamp: int, encoding: str) -> Action | None:
         """One camera frame (H, W, 3) uint8 RGB, its stamp in ns and its encoding -> what to ask for, if anything."""

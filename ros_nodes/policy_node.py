@@ -8,6 +8,7 @@ that is not finite; any error in here. ~/status says which.
 import sys
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from surgrl.policy.bundle import PolicyBundle
@@ -23,6 +24,8 @@ from .arm_reader import ArmReader
 from .meters import Durations, Rate
 from .overlay_stream import OverlayStream
 from .pilot import Pilot
+from .rivals import publishers
+from .steady import make_timer
 from .supervised import SupervisedNode
 
 TICK = 0.02         # s, between two looks of the watchdog
@@ -55,6 +58,9 @@ class PolicyNode(SupervisedNode):
         self._bundle, self._frame, self._image_topic = bundle, frame, topic
         self._runtime = PolicyRuntime(bundle, providers, allow_fallback=fallback)
         self._inbox = Inbox(lambda: self.get_clock().now().nanoseconds)
+        self._profile = bundle.profile()        # now, as what was just proved; the file may be another one later
+        if self._profile is None:
+            self.get_logger().warning(f"{bundle.folder} has no profile of its pictures: strange ones are not found")
         self._new_pilot()       # refuses now, not at activate
         names = (("measured_cp",) if bundle.proprio.names else ()) + (
             ("jaw/measured_js",) if "jaw" in bundle.proprio.names else ())
@@ -63,10 +69,11 @@ class PolicyNode(SupervisedNode):
         fastest = max((high for name, high in zip(bundle.action.names, bundle.action.high, strict=True)
                        if name in VELOCITY), default=1.0)
         self._overlay = OverlayStream(self, fastest)
-        for kind, heard, act, quality in (
-                (Image, topic, self._on_image, qos.IMAGE),
-                (CameraInfo, f"{topic.rsplit('/', 1)[0]}/camera_info", self._on_camera_info, qos.STATUS)):
-            self._hearing.append(self.create_subscription(kind, heard, self.guard(act), quality))
+        self._hearing.append(self.create_subscription(Image, topic, self.guard(self._on_image), qos.IMAGE))
+        for quality in (qos.IMAGE, qos.STATUS):     # told with each image, as drivers do, or once and kept: either
+            self._hearing.append(self.create_subscription(
+                CameraInfo, f"{topic.rsplit('/', 1)[0]}/camera_info", self.guard(self._on_camera_info), quality,
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False)))
 
     def begin(self) -> None:
         """Each image gives an action from now on. UserError where the camera is known to be another one."""
@@ -76,8 +83,8 @@ class PolicyNode(SupervisedNode):
             raise UserError(strange)
         self._pilot.objection = self._objection()
         self._seen, self._asked, self._took, self._age = Rate(), Rate(), Durations(), Durations()
-        self._watch = [self.create_timer(TICK, self.guard(self._pilot.check)),
-                       self.create_timer(0.5, self.guard(self._look_around))]
+        self._watch = [make_timer(self, TICK, self.guard(self._pilot.check)),
+                       make_timer(self, 0.5, self.guard(self._look_around))]
 
     def end(self) -> None:
         """Ask for nothing more."""
@@ -110,6 +117,7 @@ class PolicyNode(SupervisedNode):
     def measures(self) -> dict[str, str]:
         """Rates, ages and times."""
         known = {"bundle": str(self._bundle.folder), "sha256": self._bundle.fingerprint,
+                 "profile of pictures": "none: strange ones are not found" if self._profile is None else "yes",
                  "provider": self._runtime.provider, "age of image": f"{self._inbox.age('image') * 1e3:.0f} ms"}
         if not self.active:
             return known
@@ -117,7 +125,7 @@ class PolicyNode(SupervisedNode):
                 "actions": str(self._asked), "work": str(self._took), "image to action": str(self._age)}
 
     def _new_pilot(self) -> None:
-        eyes = ImageGate(self._bundle.image, parameters.read_image_limits(self), self._bundle.profile())
+        eyes = ImageGate(self._bundle.image, parameters.read_image_limits(self), self._profile)
         self._pilot = Pilot(self._runtime, self._inbox, eyes, max_image_age=self.get_parameter("max_image_age").value,
                             max_state_age=self.get_parameter("max_state_age").value, on_change=self.report)
 
@@ -153,7 +161,7 @@ class PolicyNode(SupervisedNode):
 
     def _objection(self) -> str | None:
         """Two cameras on one topic: the policy would see a mixture. Or a camera that is not the one it knows."""
-        if self.count_publishers(self._image_topic) > 1:
+        if publishers(self, self._image_topic) > 1:
             return (f"more than one publisher on {self._image_topic}; only one may be: stop the others "
                     f"(`ros2 topic info -v {self._image_topic}` names them)")
         return self._strange_camera()

@@ -28,6 +28,7 @@ from surgrl.policy.errors import UserError
 from . import messages, parameters, process, qos
 from .arm_writer import MODES
 from .definitions import definition, type_name
+from .steady import make_timer
 
 FLUSH = 0.5             # s between two times that what came goes to the file: what a killed process loses
 DESCRIBE = 5.0          # s between two times that metadata.yaml is brought up to date
@@ -141,7 +142,7 @@ class RecordNode(Node):
         told = {parameter.name: self.get_parameter(parameter.name).value for parameter in parameters.RECORD}
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._recorder = Recorder(
-            Path(told["folder"]).resolve() / f"run-{stamp}-{os.getpid()}", quality=told["jpeg_quality"],
+            Path(told["folder"]).expanduser().resolve() / f"run-{stamp}-{os.getpid()}", quality=told["jpeg_quality"],
             split=60 * told["split_minutes"], min_free=told["min_free"])
         self._topics: dict[str, Topic] = {}
         self._rate, self._due = told["camera_rate"], 0
@@ -150,7 +151,7 @@ class RecordNode(Node):
             self.create_subscription(kind, name, self._hearer(name, kind), _deep(profile), raw=True)
         if told["image_topic"]:
             self.create_subscription(Image, told["image_topic"], self._on_image, qos.IMAGE)
-        self.create_timer(1.0, self._every_second)
+        make_timer(self, 1.0, self._every_second)
         self._every_second()
 
     def stop(self) -> None:

@@ -16,8 +16,8 @@ def told(measures: dict[str, float]) -> str:
 class Scorebook:
     """Collects episodes; knows how long each command took to answer its image."""
 
-    def __init__(self, path: str, about: dict[str, Any]):
-        """path: of the JSON file, '' for none. about: what the file shall say besides episodes."""
+    def __init__(self, path: Path | None, about: dict[str, Any]):
+        """path: of the JSON file, None for none. about: what the file shall say besides episodes."""
         self._path, self._about = path, about
         self.episodes: list[dict[str, Any]] = []
         self._waiting: dict[int, bool] = {}     # ns, stamp of an image without an answer -> whether it counts
@@ -41,8 +41,8 @@ class Scorebook:
         """Keep the episode and write the file anew."""
         self.episodes.append({**outcome, "latency_ms": [round(value, 3) for value in self._latencies_ms]})
         self._waiting, self._latencies_ms = {}, []
-        if self._path:
-            path = Path(self._path)
+        if self._path is not None:
+            path = self._path
             scratch = path.with_name(f".{path.name}.{os.getpid()}")
             results = {**self._about, "frames_sent": self._frames_sent,
                        "frames_answered": self._frames_answered, "episodes": self.episodes}

@@ -7,6 +7,7 @@ arm stays at its last setpoint when commands cease.
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -25,6 +26,7 @@ from .sim_camera import SimCamera
 from .sim_frames import SimFrames
 from .sim_operator import SimOperator
 from .sim_scope import SimScope
+from .steady import make_timer
 
 PAUSE = 0.2     # s, between two episodes
 
@@ -52,16 +54,19 @@ class SimNode(Node):
         if self._period < self._plant.dt * 0.999:
             raise UserError(f"rate {rate:g} Hz is faster than the environment's {1 / self._plant.dt:g} Hz; "
                             "give that or less (0: the environment's)")
-        self._scores = Scorebook(told["results"], {
+        results = Path(told["results"]).expanduser() if told["results"] else None
+        if results and (results.is_dir() or not results.parent.is_dir()):
+            raise UserError(f"parameter results is {results}; it must be a file in a folder that is there")
+        self._scores = Scorebook(results, {
             "task": task, "seed": self._seed, "image": [width, height], "rate": 1.0 / self._period})
         self._camera = SimCamera(self, told["camera"], self._plant, height, width, stereo=told["stereo"])
         make = self._make_arm if self._plant.scene.arms else self._make_scope
         make(arm, frame, ready=told["ready"], tracking_error=told["tracking_error"])
         self._begin_episode()
-        self.create_timer(self._period, self._tick)
+        make_timer(self, self._period, self._tick)
         if told["operator"]:
             self._operator = SimOperator(self)
-            self.create_timer(sim_operator.PERIOD, self._press)
+            make_timer(self, sim_operator.PERIOD, self._press)
 
     def stop(self) -> None:
         """Tell that the arm takes no more commands."""

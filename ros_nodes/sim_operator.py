@@ -1,5 +1,7 @@
 """The person at the console of a simulated robot: a foot on the enable pedal, and an emergency stop left alone."""
 
+import time
+
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
@@ -15,8 +17,7 @@ class SimOperator:
 
     def __init__(self, node: Node):
         """Its topics; the emergency stop is told once, latched."""
-        self._clock = node.get_clock()
-        self._born = self._since = self._now()
+        self._born = self._since = time.monotonic()
         self._pedal = node.create_publisher(Bool, "/operator/enable", qos.STATE)
         self._stop = node.create_publisher(Bool, "/operator/estop", qos.LATCHED)
         self._stop.publish(Bool(data=False))
@@ -27,12 +28,9 @@ class SimOperator:
         A gate that came after the foot was down has seen no edge, and waits for one: while nothing moves, the foot
         is lifted now and then.
         """
-        now = self._now()
+        now = time.monotonic()
         tries = (now - self._since) % (PRESS + LIFT)
         down = now - self._born >= AT_EASE and not paused and (moved or tries < PRESS)
         if paused or now - self._born < AT_EASE:
             self._since = now
         self._pedal.publish(Bool(data=down))
-
-    def _now(self) -> float:
-        return self._clock.now().nanoseconds * 1e-9

@@ -7,6 +7,7 @@ from sensor_msgs.msg import JointState
 
 from . import messages, qos
 from .messages import Pose
+from .steady import make_timer
 
 PERIOD = 0.01       # s, between two messages, as a dVRK's
 
@@ -23,7 +24,7 @@ class StillArm:
                        for name in ("measured_cp", "setpoint_cp")]
         self._jaw = node.create_publisher(JointState, f"/{arm}/jaw/measured_js", qos.STATE)
         self._tell_state(messages.ENABLED)
-        node.create_timer(PERIOD, self._tell)
+        make_timer(node, PERIOD, self._tell)
 
     def stop(self) -> None:
         """Tell that the arm takes no commands."""

@@ -15,6 +15,7 @@ from std_msgs.msg import String
 from surgrl.policy.errors import UserError
 
 from . import parameters, qos
+from .steady import make_timer
 
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LEVELS = {"active": DiagnosticStatus.OK, "hold": DiagnosticStatus.WARN, "inactive": DiagnosticStatus.WARN,
@@ -42,7 +43,7 @@ class SupervisedNode(LifecycleNode):
         self.configured = self.active = False
         self._unconfigured = f"inactive: not configured (process {os.getpid()})"    # tells two such nodes apart
         self.say(self._unconfigured)
-        self.create_timer(1.0, self._every_second)
+        make_timer(self, 1.0, self._every_second)
 
     @abstractmethod
     def configure(self) -> None:

@@ -23,7 +23,9 @@ from surgrl.view import View
 
 from . import messages, parameters, process, qos, sim_operator
 from .arm_writer import MOTIONS
+from .rivals import publishers
 from .sim_operator import SimOperator
+from .steady import make_timer
 from .still_arm import StillArm
 
 POLL = 0.05         # s, between two looks for a subscriber
@@ -87,16 +89,16 @@ class VideoNode(Node):
         self._info = messages.make_camera_info(np.zeros((3, 3)), height, width, lens)   # K of 0: not calibrated
         self._images = self.create_publisher(Image, f"{camera}/image_raw", qos.IMAGE)
         self._infos = self.create_publisher(CameraInfo, f"{camera}/camera_info", qos.STATUS)
-        self._timer = self.create_timer(POLL, self._show)
+        self._timer = make_timer(self, POLL, self._show)
         self._arm = StillArm(self, arm, told["command_frame"], position) if arm else None
         # Topics that only this node may publish, and how many of those are its own.
         self._alone = ({f"/{arm}/measured_cp": 1} | {f"/{arm}/{mode}": 0 for mode in MOTIONS}) if arm else {}
-        self.create_timer(0.25, self._look_for_rivals)
+        make_timer(self, 0.25, self._look_for_rivals)
         if operator:
             self._joined, self._moves = time.monotonic(), False
             self._operator: SimOperator | None = None
             self.create_subscription(String, "/gate_node/status", self._on_gate, qos.STATUS)
-            self.create_timer(sim_operator.PERIOD, self._press)
+            make_timer(self, sim_operator.PERIOD, self._press)
 
     def stop(self) -> None:
         """Tell that the arm takes no commands; end the thread that decodes."""
@@ -142,7 +144,7 @@ class VideoNode(Node):
 
     def _look_for_rivals(self) -> None:
         for topic, ours in self._alone.items():
-            if self.count_publishers(topic) > ours:
+            if publishers(self, topic) > ours:
                 raise UserError(f"someone publishes {topic}, and a recording must not be played to a robot; take "
                                 "another ROS domain, start gate_node with dry_run true, or name another arm")
 

@@ -77,11 +77,18 @@ class Gate:
         self._allowed = (VELOCITY, *(((*VELOCITY, "jaw"),) if moves_jaw else ()))
         self._estop = False
         self._policy = "never heard"
+        self.state, self.reason, self._lasts = "hold", "just activated", False
         self.restart()
+        self.running = False        # whether it ticks; what latches it meanwhile lasts until the operator's reset
 
     def restart(self) -> None:
-        """As new, but for what arm, policy and emergency stop told last: nothing moves before a new press."""
-        self.state, self.reason = "hold", "just activated"
+        """As new, but for what arm, policy and emergency stop told last: nothing moves before a new press.
+
+        A latch of the time in which it ran stays: only the operator's reset says that it is dealt with.
+        """
+        self.running = True
+        if not (self.state == "latched" and self._lasts):
+            self.state, self.reason = "hold", "just activated"
         self._pressed: bool | None = None       # the pedal, as last heard
         self._armed = False                     # pressed anew since nothing was wrong, and held since
         self._left = False                      # the arm left ENABLED since it was last told where to be
@@ -175,7 +182,7 @@ class Gate:
         """Come to rest and stay there until `reset`. The first reason stays."""
         if self.state != "latched":
             self._disarm()
-            self.state, self.reason = "latched", reason
+            self.state, self.reason, self._lasts = "latched", reason, self.running
 
     def reset(self) -> str | None:
         """The operator's word that a latch is dealt with; why it is not, or None."""

@@ -8,6 +8,7 @@ import yaml
 
 from .errors import UserError
 
+SHARED = ("arm", "command_frame")       # what gate and policy must be told alike
 SHOWN = "ros_nodes/config/policy.yaml shows one"
 
 
@@ -32,7 +33,12 @@ def gate_and_policy(file: Path) -> dict[str, Any]:
     if gate is None:
         raise UserError(f"{file}: no section is gate_node's, so its limits would be the default ones; name one "
                         f"/**/gate_node ({SHOWN})")
-    return {**gate, **(policy or {})}
+    policy = policy or {}
+    for name in SHARED:
+        if name in gate and name in policy and gate[name] != policy[name]:
+            raise UserError(f"{file}: {name} is {gate[name]} for gate_node and {policy[name]} for policy_node; "
+                            "a policy must see the arm that its gate moves: give both the same")
+    return {**gate, **policy}
 
 
 def _is(name: str, node: str) -> bool:

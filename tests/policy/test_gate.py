@@ -471,6 +471,26 @@ def test_the_first_press_counts_only_once_the_policy_runs(monkeypatch):
     bench.start()
 
 
+def test_a_latch_lasts_beyond_a_restart_where_it_came_while_the_gate_ran(bench):
+    bench.gate.hear_estop(True)         # before it was begun: pressed, and released
+    bench.gate.hear_estop(False)
+    bench.gate.restart()
+    bench.start()
+    bench.gate.latch("something is wrong")
+    bench.run(0.5)
+    for _ in range(2):
+        bench.gate.running = False
+        bench.gate.latch("the gate ends")
+        bench.gate.restart()
+        bench.pedal = False
+        bench.run(0.1)
+        bench.pedal = True
+        assert not any(decision.command for decision in bench.run(0.5))
+        assert (bench.gate.state, bench.gate.reason) == ("latched", "something is wrong")
+    assert bench.gate.reset() is None
+    bench.start()
+
+
 @pytest.mark.parametrize("moving", [False, True])
 def test_f31_a_gate_that_starts_anew_with_the_pedal_held_stays_still(bench, moving):
     bench.start()

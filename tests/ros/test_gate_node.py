@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
 from ros_nodes import qos
+from surgrl.ros_graph import Graph
 
 PERIOD = 0.01       # s, of the gate
 
@@ -91,7 +93,6 @@ def test_nothing_moves_before_the_pedal_is_pressed_anew(nodes, robot, right):
 
 
 def test_a_dry_run_tells_the_arm_nothing(nodes, robot, right):
-    from geometry_msgs.msg import PoseStamped
     dry = []
     nodes.graph.node.create_subscription(PoseStamped, "/gate_node/dry_run/servo_cp", dry.append, 1)
     nodes.activate(right, robot, dry_run=True)
@@ -147,7 +148,6 @@ def test_a_jaw_channel_moves_the_jaw_no_faster_than_allowed(nodes, robot, make_b
 
 @pytest.mark.parametrize("command", ["interpolate_cp", "move_cp"])
 def test_other_commands_go_where_arms_have_them_and_as_seldom_as_told(nodes, robot, right, command):
-    from geometry_msgs.msg import PoseStamped
     heard = []
     hearing = nodes.graph.node.create_subscription(PoseStamped, f"/PSM1/{command}", heard.append, 10)
     robot.obeys = False         # it only listens: 10 mm ahead of the arm the gate latches
@@ -169,7 +169,6 @@ def test_another_arm_without_a_jaw_is_named_in_all_topics(nodes, robot, right):
 
 @pytest.mark.parametrize("topic", ["servo_cp", "jaw/move_jp", "servo_cs"])
 def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right, topic):
-    from geometry_msgs.msg import PoseStamped
     from sensor_msgs.msg import JointState
     nodes.activate(right, robot)
     assert nodes.wait(lambda: robot.heard), nodes.gate
@@ -184,7 +183,6 @@ def test_whoever_could_move_the_arm_past_the_gate_latches_it(nodes, robot, right
 
 @pytest.mark.parametrize("topic", ["/operator/enable", "/PSM1/measured_cp"])
 def test_two_who_tell_the_gate_the_same_hold_it_and_the_pedal_must_be_pressed_anew(nodes, robot, right, topic):
-    from geometry_msgs.msg import PoseStamped
     nodes.activate(right, robot)
     assert nodes.wait(lambda: robot.heard), nodes.gate
     rival = robot.node.create_publisher(Bool if topic == "/operator/enable" else PoseStamped, topic, 1)
@@ -206,6 +204,62 @@ def test_an_emergency_stop_that_would_not_be_heard_holds(nodes, robot, right, pr
     assert nodes.wait(lambda: "hold: the emergency stop would not be heard" in nodes.gate), nodes.gate
     robot.drop(button)
     robot.join_stop()
+
+
+def test_an_emergency_stop_of_another_type_is_none(nodes, robot, right):
+    robot.leave_stop()
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate
+    button = robot.node.create_publisher(String, "/operator/estop", qos.LATCHED)
+    told = "hold: the emergency stop would not be heard: /operator/estop is published as std_msgs/msg/String"
+    assert nodes.wait(lambda: told in nodes.gate), nodes.gate
+    robot.drop(button)
+    robot.join_stop()
+
+
+def test_a_latch_outlives_being_deactivated_and_only_the_reset_ends_it(nodes, robot, right):
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: robot.heard), nodes.gate
+    for _ in range(2):      # deactivated while all is well is no latch
+        assert nodes.graph.change_state("gate_node", "deactivate")
+        assert nodes.graph.change_state("gate_node", "activate")
+        assert nodes.wait(lambda: nodes.gate.startswith("hold: ") and "press" in nodes.gate), nodes.gate
+        nodes.press(robot)
+        assert nodes.wait(lambda: nodes.gate.startswith("active")), nodes.gate
+    robot.press_stop(True)
+    assert nodes.wait(lambda: nodes.gate.startswith("latched")), nodes.gate
+    robot.press_stop(False)
+    assert nodes.graph.change_state("gate_node", "deactivate")
+    assert nodes.graph.change_state("gate_node", "activate")
+    assert nodes.wait(lambda: nodes.gate == "latched: the emergency stop is pressed"), nodes.gate
+    nodes.press(robot)
+    nodes.graph.spin(0.5)
+    assert nodes.gate.startswith("latched"), nodes.gate
+    assert nodes.reset_gate()[0]
+    nodes.press(robot)
+    assert nodes.wait(lambda: nodes.gate.startswith("active")), nodes.gate
+
+
+def test_a_rival_is_found_by_the_name_that_remapping_gives(domain, tmp_path):
+    said: list[str] = []
+    with Graph(domain + 2, lambda _, text: said.append(text)) as graph:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ros_nodes.gate_node", "--ros-args", "-p", f"audit_folder:={tmp_path}",
+             "-p", "dry_run:=false", "-r", "/PSM1/servo_cp:=/lab/PSM1/servo_cp"],
+            cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL,
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain + 2)})
+        try:
+            assert graph.wait_for(lambda: graph.lifecycle_ready("gate_node"), 30)
+            for transition in ("configure", "activate"):
+                assert graph.change_state("gate_node", transition)
+            assert graph.wait_for(lambda: said and said[-1].startswith("hold"), 10), said
+            rival = graph.node.create_publisher(PoseStamped, "/lab/PSM1/servo_cp", 1)
+            told = "latched: more than one publisher on /lab/PSM1/servo_cp"
+            assert graph.wait_for(lambda: said[-1].startswith(told), 10), said
+            graph.node.destroy_publisher(rival)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def test_an_emergency_stop_that_has_gone_holds_until_it_is_back_and_the_pedal_is_pressed_anew(nodes, robot, right):

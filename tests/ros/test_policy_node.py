@@ -5,8 +5,13 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from rclpy.event_handler import PublisherEventCallbacks
+from rosgraph import SCENE
 
+from ros_nodes import messages, qos
+from surgrl.policy.bundle import PROFILE, PolicyBundle
 from surgrl.policy.overlay import GREEN
+from surgrl.policy.profile import FrameProfile
 
 
 def test_a_bundle_that_was_changed_is_refused(nodes, right, tmp_path):
@@ -60,8 +65,6 @@ def test_a_configure_that_was_refused_half_way_leaves_nothing_behind(nodes, righ
 
 def test_the_operators_arrow_is_full_at_the_fastest_motion_not_at_the_jaws(nodes, robot, make_bundle, tmp_path):
     from sensor_msgs.msg import CompressedImage
-
-    from ros_nodes import qos
     pictures: list[np.ndarray] = []
     nodes.graph.node.create_subscription(
         CompressedImage, "/policy_node/overlay/compressed", lambda said: pictures.append(
@@ -75,19 +78,20 @@ def test_the_operators_arrow_is_full_at_the_fastest_motion_not_at_the_jaws(nodes
     assert np.ptp(columns) > 0.15 * pictures[-1].shape[1]       # at the jaw's rad it would be a dot
 
 
+@pytest.mark.parametrize("profile", [qos.STATUS, qos.STATE], ids=["kept", "with each image"])
 @pytest.mark.parametrize("before", [True, False])
-def test_a_camera_of_another_shape_refuses_to_activate_and_holds_when_it_comes_later(nodes, robot, right, before):
+def test_a_camera_of_another_shape_refuses_to_activate_and_holds_when_it_comes_later(nodes, robot, right, before,
+                                                                                     profile):
     from sensor_msgs.msg import CameraInfo
-
-    from ros_nodes import messages, qos
-    infos = robot.node.create_publisher(CameraInfo, "/endoscope/left/camera_info", qos.STATUS)
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)        # one of its two ways to hear does not fit
+    infos = robot.node.create_publisher(CameraInfo, "/endoscope/left/camera_info", profile, event_callbacks=quiet)
     try:
         assert nodes.configure(right)
         if not before:
             assert nodes.graph.change_state("policy_node", "activate")
+        assert nodes.wait(lambda: infos.get_subscription_count() >= 1)
         infos.publish(messages.make_camera_info(np.diag([200.0, 200.0, 1.0]), 90, 160, "endoscope_left"))
         if before:
-            assert nodes.wait(lambda: infos.get_subscription_count() == 1)
             nodes.graph.spin(0.3)       # on its way
             assert not nodes.graph.change_state("policy_node", "activate")
         said = "inactive: refused to activate: this" if before else "hold: this"
@@ -95,6 +99,43 @@ def test_a_camera_of_another_shape_refuses_to_activate_and_holds_when_it_comes_l
             nodes.policy)
     finally:
         robot.drop(infos)
+
+
+@pytest.mark.parametrize(("encoding", "size", "said"), [
+    ("yuv422_yuy2", (120, 160), "image encoding 'yuv422_yuy2' is unknown"), ("rgb8", (128, 160), "another shape than")])
+def test_a_camera_of_which_no_image_can_be_used_is_told_with_the_reason(nodes, robot, right, encoding, size, said):
+    robot.encoding, robot.image = encoding, np.full((*size, 3), 90, np.uint8)
+    nodes.activate(right, robot)
+    assert nodes.wait(lambda: nodes.policy.startswith("hold: image is missing") and said in nodes.policy), nodes.policy
+    robot.encoding, robot.image = "rgb8", SCENE
+    assert nodes.wait(lambda: nodes.policy.startswith("active")), nodes.policy
+
+
+def test_the_profile_of_pictures_is_the_one_that_was_proved(nodes, right, tmp_path, make_bundle):
+    from diagnostic_msgs.msg import DiagnosticArray
+    told: list[str] = []
+
+    def hear(message):
+        told.extend(pair.value for status in message.status for pair in status.values
+                    if pair.key == "profile of pictures")
+    hearing = nodes.graph.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 10)
+    folder = make_bundle(tmp_path / "bundle").folder
+    bundle = PolicyBundle.load(folder)
+    rng = np.random.default_rng(0)
+    frames = [np.clip(SCENE + rng.normal(0, 4, SCENE.shape), 0, 255).astype(np.uint8) for _ in range(60)]
+    FrameProfile.fit(frames, [k // 10 for k in range(60)], bundle.image).save(folder / PROFILE)
+    bundle.write(*bundle.golden().values())
+    for profiled in (True, False):
+        if not profiled:
+            folder = right
+        assert nodes.configure(folder)
+        (folder / PROFILE).unlink(missing_ok=True)
+        assert nodes.graph.change_state("policy_node", "activate")
+        told.clear()
+        expected = "yes" if profiled else "none: strange ones are not found"
+        assert nodes.wait(lambda: bool(told)) and told[-1] == expected
+        nodes.reset()
+    nodes.graph.node.destroy_subscription(hearing)
 
 
 def test_parameters_cannot_be_changed_behind_the_nodes_back(nodes, right):

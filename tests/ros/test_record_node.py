@@ -292,9 +292,9 @@ def test_a_full_disk_is_told_and_leaves_what_was_written(sender, domain, tmp_pat
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(domain, tmp_path):
     (tmp_path / "file").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "ros_nodes.record_node", "--ros-args", "-p", f"folder:={tmp_path / 'file'}"],
+        [sys.executable, "-m", "ros_nodes.record_node", "--ros-args", "-p", "folder:=~/file"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain + 2)})
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain + 2), "HOME": str(tmp_path)})
     assert done.returncode == 1 and "error: " in done.stderr and "set parameter folder" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -148,7 +148,7 @@ def test_a_move_arrives_exactly_and_never_overshoots():
 
 
 def test_only_the_first_answer_to_an_image_is_timed(tmp_path):
-    book = Scorebook(str(tmp_path / "r.json"), {})
+    book = Scorebook(tmp_path / "r.json", {})
     book.sent(1_000_000, counts=False)
     book.sent(2_000_000, counts=True)
     for stamp, now in ((1_000_000, 4_000_000), (1_000_000, 9_000_000), (2_000_000, 4_000_000), (2_000_000, 9_000_000),
@@ -160,7 +160,7 @@ def test_only_the_first_answer_to_an_image_is_timed(tmp_path):
 
 
 def test_images_that_nobody_answers_are_forgotten_in_time():
-    book = Scorebook("", {})
+    book = Scorebook(None, {})
     for stamp in range(1, 2000):
         book.sent(stamp, counts=True)
     book.answered(1, 10)

@@ -320,6 +320,7 @@ def test_every_task_can_be_played(task):
     (["task:=surgrl/Fly-v0"], "Fly"), (["task:=surgrl/UnityRetract-v0"], "stands in for no robot"),
     (["task:=CartPole-v1"], "CartPole"),
     (["stereo:=true", "camera:=/scope"], "/scope"),
+    (["results:=/nowhere/results.json"], "in a folder that is there"), (["results:=/tmp"], "it must be a file"),
     (["rate:=90.0"], "faster than the environment"),
     (["seed:=-1"], "seed"),
 ])
