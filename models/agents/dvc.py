@@ -57,8 +57,9 @@ class Dvc:
                  hidden_dim: int = 128, recurrent: int = 0, sequence: int = 16,
                  horizon: int = 256, batch_size: int = 1024, epochs: int = 3, lr: float = 3e-4, lr_steps: int = 0,
                  clip: float = 0.2, kl_limit: float = 0.0, gamma: float = 0.99, trace: float = 0.95,
-                 entropy: float = 5e-3, value_weight: float = 0.5, grad_limit: float = 0.5, critic_warmup: int = 0,
-                 imitation: float = 0.0, rehearse: int = 0, cost_limit: float = -1.0, cost_lr: float = 0.05,
+                 entropy: float = 5e-3, value_weight: float = 0.5, grad_limit: float = 0.5,
+                 value_shapes: bool = True, imitation: float = 0.0, rehearse: int = 0,
+                 cost_limit: float = -1.0, cost_lr: float = 0.05,
                  shift: int = 4, drac: list | None = None, drac_weight: float = 0.1, ucb: float = 0.1,
                  ucb_window: int = 10):
         """Defaults are those released with DVC, where there were any.
@@ -68,8 +69,8 @@ class Dvc:
         none. horizon: steps of each environment in a rollout. lr_steps: steps over which lr falls to 0; 0: it stays.
         kl_limit: divergence from the policy that lived the rollout, beyond which no more is learnt of it (as PPO's
         common codes stop early: clipping alone bounds no step); 0: all epochs are made.
-        critic_warmup: steps in which values and imitation learn, but no action is preferred yet: advantages by values
-        that know nothing would undo what was cloned.
+        value_shapes: whether the error of the values shapes encoder and memory too. After cloning, values that know
+        nothing yet would shake what the policy sees by (decoupled as in Raileanu & Fergus 2021, arXiv:2102.10330).
         imitation: weight of the error to the expert's action on the rollout's own steps. rehearse: remembered steps of
         demonstrations whose error joins each minibatch with the same weight, so that cloning is not unlearnt (DAPG,
         Rajeswaran et al. 2018, arXiv:1709.10087, sec. IV); 0: none. A recurrent policy is shown `sequence` of them in
@@ -90,8 +91,7 @@ class Dvc:
                              "imitation, its weight, must be above 0 too")
         within("dvc", above=True, lr=lr, clip=clip, grad_limit=grad_limit)
         within("dvc", kl_limit=kl_limit, lr_steps=lr_steps, entropy=entropy, value_weight=value_weight,
-               critic_warmup=critic_warmup, imitation=imitation, cost_lr=cost_lr, recurrent=recurrent,
-               drac_weight=drac_weight)
+               imitation=imitation, cost_lr=cost_lr, recurrent=recurrent, drac_weight=drac_weight)
         within("dvc", high=1.0, trace=trace)
         within("dvc", high=1.0, above=True, gamma=gamma)
         within("dvc", 1, hidden_dim=hidden_dim)
@@ -102,9 +102,9 @@ class Dvc:
             raise ValueError(f"dvc shift is {shift}; it must be in 0..{min(encoder.size) - 1} px")
         self.device, self.horizon, self.batch_size, self.epochs = device, horizon, batch_size, epochs
         self.lr, self.lr_steps, self.clip, self.gamma, self.trace = lr, lr_steps, clip, gamma, trace
-        self.kl_limit, self.critic_warmup = kl_limit, critic_warmup
+        self.kl_limit = kl_limit
         self.entropy, self.value_weight, self.grad_limit, self.imitation = entropy, value_weight, grad_limit, imitation
-        self.rehearse = rehearse
+        self.rehearse, self.value_shapes = rehearse, value_shapes
         self.cost_limit, self.cost_lr, self.sequence = cost_limit, cost_lr, length
         self.objectives = SideObjectives(objectives, device, rewarded=True)
         check_fed(self.objectives.needs, horizon)
@@ -165,10 +165,6 @@ class Dvc:
 
     def learn(self, rollout: Rollout, memory: EpisodeMemory | None = None) -> dict[str, float]:
         """Some epochs over one rollout; metrics are means over the minibatches. memory: demonstrations to rehearse."""
-        if self.steps == 0:
-            # Adam remembers how small the gradients of cloning had become: the first ones of values and advantages,
-            # far larger, would move all weights by several times lr, and what was cloned would be gone.
-            self.optimiser.state.clear()
         left = 1 - min(1.0, self.steps / self.lr_steps) if self.lr_steps else 1.0
         self.steps += rollout.reward.numel()
         for group in self.optimiser.param_groups:
@@ -295,7 +291,8 @@ class Dvc:
         z = self.net.encoder(images)                                            # (L*B, D)
         features = self.net.along(self.objectives.shield(z), proprio, rollout.state[times[0], which].to(self.device),
                                   rollout.ended[times, which].to(self.device))
-        numbers, values = self.net.numbers(features), self.net.values(features)
+        numbers = self.net.numbers(features)
+        values = self.net.values(features if self.value_shapes else features.detach())
         log_prob = self.net.head.log_prob(numbers, rollout.drawn[times, which].flatten(0, 1).to(self.device))
         ratio, surrogate = clipped_surrogate(log_prob, before, gain, self.clip)
         value_error = (values - targets[times, which].flatten(0, 1).to(self.device)).square().mean(0)
@@ -303,8 +300,6 @@ class Dvc:
         heeded = value_error.sum() if self.cost_limit >= 0 else value_error[0]
         losses = {"policy/loss": -surrogate.mean(), "value/loss": self.value_weight * heeded,
                   "entropy/loss": -self.entropy * entropy}
-        if self.steps <= self.critic_warmup:
-            del losses["policy/loss"], losses["entropy/loss"]
         if self.imitation > 0:
             losses["imitation/loss"] = self.imitation * self._imitation(
                 numbers, rollout.expert[times, which].flatten(0, 1).to(self.device))

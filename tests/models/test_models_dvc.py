@@ -203,26 +203,18 @@ def test_a_rollout_is_learnt_from_no_further_once_the_policy_has_gone_too_far_fr
     assert divergences[0.02] < 0.25 * divergences[0.0]
 
 
-def test_the_small_gradients_of_cloning_do_not_make_the_first_steps_of_a_rollout_large():
-    agent = make(imitation=1.0, batch_size=STEPS * COUNT, epochs=1, lr=1e-3)
-    for _ in range(50):
-        agent._descend({"small": 1e-6 * sum(weight.sum() for weight in agent.net.parameters())})
-    before = [weight.clone() for weight in agent.net.parameters()]
-    agent.learn(lived(agent, label=0.3))
-    largest = max((now - then).abs().max() for now, then in zip(agent.net.parameters(), before, strict=True))
-    assert 0.5e-3 < largest < 1.05e-3        # Adam's first step; with what it remembered: 3e-3
-
-
-def test_a_critic_that_warms_up_moves_no_policy():
-    agent = make(critic_warmup=2 * STEPS * COUNT, entropy=0.1)
-    policies = [weight for part in (agent.net.body, agent.net.head) for weight in part.parameters()]
-    for moves in (False, False, True):
-        before = [weight.clone() for weight in policies]
-        values = [weight.clone() for weight in agent.net.value.parameters()]
-        found = agent.learn(lived(agent))
-        assert ("policy/loss" in found, "entropy/loss" in found) == (moves, moves)
-        assert all(torch.equal(a, b) != moves for a, b in zip(policies, before, strict=True))
-        assert not all(torch.equal(a, b) for a, b in zip(agent.net.value.parameters(), values, strict=True))
+@pytest.mark.parametrize("shapes", [True, False])
+def test_values_shape_what_is_seen_only_where_they_are_told_to(shapes):
+    agent = make(value_shapes=shapes, entropy=0.0, recurrent=4)
+    agent.clip = 0.0        # no action is preferred: what moves is moved by the values
+    rollout = lived(agent)
+    ours, theirs = dict(agent.net.named_parameters()), {name for name, _ in agent.net.value.named_parameters()}
+    before = {name: weight.clone() for name, weight in ours.items()}
+    agent.optimiser.zero_grad()
+    agent.learn(rollout._replace(reward=torch.zeros_like(rollout.reward), log_prob=rollout.log_prob + 100.0))
+    moved = {name for name, weight in ours.items() if not torch.equal(weight, before[name])}
+    assert {f"value.{name}" for name in theirs} <= moved
+    assert any(name.startswith("encoder") for name in moved) == shapes
 
 
 def test_trying_the_policy_changes_nothing_of_what_training_draws():
