@@ -218,7 +218,8 @@ def topics(arm: str, image_topic: str) -> list[tuple[str, Any, QoSProfile]]:
         (f"/{arm}/setpoint_cp", PoseStamped, qos.STATE), (f"/{arm}/jaw/measured_js", JointState, qos.STATE),
         (f"/{arm}/operating_state", messages.STATE_TYPE, qos.LATCHED)]
     if image_topic:
-        found.append((f"{image_topic.rpartition('/')[0]}/camera_info", CameraInfo, qos.STATUS))
+        # With each image, by most drivers volatile: this hears all of them.
+        found.append((f"{image_topic.rpartition('/')[0]}/camera_info", CameraInfo, qos.IMAGE))
     return found
 
 

@@ -64,7 +64,7 @@ class Sender:
             "/PSM1/measured_cp": (PoseStamped, qos.STATE),
             "/PSM1/setpoint_cp": (PoseStamped, qos.STATE), "/PSM1/jaw/measured_js": (JointState, qos.STATE),
             "/PSM1/operating_state": (messages.STATE_TYPE, qos.LATCHED),
-            "/endoscope/left/camera_info": (CameraInfo, qos.STATUS)}
+            "/endoscope/left/camera_info": (CameraInfo, qos.STATE)}
         self.publishers = {name: self.node.create_publisher(kind, name, profile)
                            for name, (kind, profile) in self.topics.items()}
         self.camera = self.node.create_publisher(Image, "/endoscope/left/image_raw", qos.IMAGE)
