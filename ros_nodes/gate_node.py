@@ -97,8 +97,7 @@ class GateNode(SupervisedNode):
         self._ticking = []
         moving = self._gate.motion.state is not None
         deadline = time.monotonic() + max(REST, 2 * self._gate.motion.stop_seconds)
-        self._gate.running = False
-        self._gate.latch("the gate ends")
+        self._gate.end()
         while self._gate.motion.state is not None and time.monotonic() < deadline:
             self._step()
             time.sleep(self._dt)

@@ -90,19 +90,20 @@ def sensitivity(eyes: Eyes, shown: Pictures, true_masks: Array, moved_masks: Arr
     """Distances between the codes of `shown`; masks (N, h, w) of `shown.before` and of `shown.things`."""
     (world, agent) = eyes.halves(shown.before)
     plain = eyes.halves(shown.tissue_before)
-    moved, distances = {}, {}
+    distances = {}
     for what, before in (("instrument", (world, agent)), ("things", (world, agent)), ("tissue", plain)):
         after = eyes.halves(getattr(shown, what))
         for half, was, now in zip(("world", "agent"), before, after, strict=True):
             distances[f"{half}_{what}"] = np.square(now - was).sum(1)
-            moved[f"{half}_{what}"] = float(distances[f"{half}_{what}"].mean())
+    moved = {name: float(distance.mean()) for name, distance in distances.items()}
     uncovered = mask_iou(true_masks > 0, moved_masks > 0) >= SAME
-    alike = {name: distance[uncovered].mean() if uncovered.any() else np.nan for name, distance in distances.items()}
+    alike = [distances[name][uncovered].mean() if uncovered.any() else np.nan
+             for name in ("agent_instrument", "agent_things")]
     cosine = (world * agent).sum(1) / (np.linalg.norm(world, axis=1) * np.linalg.norm(agent, axis=1))
     drawn = eyes.masks(agent)
     iou = float("nan") if drawn is None else float(np.nanmean(mask_iou(drawn > 0.5, true_masks > 0)))
     return Sensitivity(**moved, agent_ratio=moved["agent_instrument"] / moved["agent_things"],
-                       agent_ratio_uncovered=float(alike["agent_instrument"] / alike["agent_things"]),
+                       agent_ratio_uncovered=float(alike[0] / alike[1]),
                        uncovered=float(uncovered.mean()),
                        agent_ratio_tissue=moved["agent_instrument"] / moved["agent_tissue"],
                        world_ratio=moved["world_things"] / moved["world_instrument"],

@@ -125,9 +125,10 @@ class Graph:
             return self.wait_for(done, min(SILENCE, end - time.monotonic()))
         asked = [self._lifecycles[name].call_async(request)]
         while time.monotonic() < end:
-            told = answered(asked)
-            if told or any(future.done() and future.result().success for future in asked):
-                return any(future.result().success for future in asked if future.done())
+            answered(asked)
+            told = [bool(future.result().success) for future in asked if future.done()]
+            if any(told) or len(told) == len(asked):
+                return any(told)
             state = self._states[name].call_async(self._question())
             label = state.result().current_state.label if answered([state]) else ""
             if label == after:

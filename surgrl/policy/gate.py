@@ -79,14 +79,14 @@ class Gate:
         self._policy = "never heard"
         self.state, self.reason, self._lasts = "hold", "just activated", False
         self.restart()
-        self.running = False        # whether it ticks; what latches it meanwhile lasts until the operator's reset
+        self._running = False        # whether it ticks; what latches it meanwhile lasts until the operator's reset
 
     def restart(self) -> None:
         """As new, but for what arm, policy and emergency stop told last: nothing moves before a new press.
 
         A latch of the time in which it ran stays: only the operator's reset says that it is dealt with.
         """
-        self.running = True
+        self._running = True
         if not (self.state == "latched" and self._lasts):
             self.state, self.reason = "hold", "just activated"
         self._pressed: bool | None = None       # the pedal, as last heard
@@ -182,7 +182,12 @@ class Gate:
         """Come to rest and stay there until `reset`. The first reason stays."""
         if self.state != "latched":
             self._disarm()
-            self.state, self.reason, self._lasts = "latched", reason, self.running
+            self.state, self.reason, self._lasts = "latched", reason, self._running
+
+    def end(self) -> None:
+        """Come to rest, and ask for nothing of the operator before the next start but a press of the pedal."""
+        self._running = False
+        self.latch("the gate ends")
 
     def reset(self) -> str | None:
         """The operator's word that a latch is dealt with; why it is not, or None."""

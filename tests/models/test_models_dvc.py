@@ -210,7 +210,6 @@ def test_values_shape_what_is_seen_only_where_they_are_told_to(shapes):
     rollout = lived(agent)
     ours, theirs = dict(agent.net.named_parameters()), {name for name, _ in agent.net.value.named_parameters()}
     before = {name: weight.clone() for name, weight in ours.items()}
-    agent.optimiser.zero_grad()
     agent.learn(rollout._replace(reward=torch.zeros_like(rollout.reward), log_prob=rollout.log_prob + 100.0))
     moved = {name for name, weight in ours.items() if not torch.equal(weight, before[name])}
     assert {f"value.{name}" for name in theirs} <= moved

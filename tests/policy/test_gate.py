@@ -479,8 +479,7 @@ def test_a_latch_lasts_beyond_a_restart_where_it_came_while_the_gate_ran(bench):
     bench.gate.latch("something is wrong")
     bench.run(0.5)
     for _ in range(2):
-        bench.gate.running = False
-        bench.gate.latch("the gate ends")
+        bench.gate.end()
         bench.gate.restart()
         bench.pedal = False
         bench.run(0.1)
